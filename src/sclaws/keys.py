@@ -1,0 +1,51 @@
+"""A description -> a short key. Everything that changes a number is in the description; nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sclaws.errors import StudyError
+
+
+def canonical(value: Any) -> Any:
+    """Return ``value`` as plain JSON types: floats at 12 significant digits, whole floats as integers, sorted keys."""
+    if isinstance(value, Mapping):
+        return {str(k): canonical(value[k]) for k in sorted(value, key=str)}
+    if isinstance(value, (list, tuple)):
+        return [canonical(v) for v in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return canonical(value.tolist())
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise StudyError(f"{value!r} cannot be part of a study: give a finite number")
+        rounded = float(f"{value:.12g}")
+        return int(rounded) if rounded.is_integer() else rounded
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise StudyError(f"{value!r} ({type(value).__name__}) cannot be part of a study: use numbers, text, lists, tables")
+
+
+def key(description: Any) -> str:
+    """Return 16 hexadecimal digits that stand for the description (64 bits: no clash is expected below 10⁸ keys)."""
+    text = json.dumps(canonical(description), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def seed(*parts: Any) -> int:
+    """Return a seed in [0, 2³¹) derived from the parts (data, split, replicate, purpose): never from levels or model."""
+    return int(key(list(parts)), 16) % (2**31)
+
+
+def file_digest(path: Path) -> str:
+    """Return ``"blake2b:…"`` of a file's bytes, read in blocks."""
+    with open(path, "rb") as file:
+        return "blake2b:" + hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

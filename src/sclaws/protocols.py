@@ -1,0 +1,322 @@
+"""The contracts. Plain protocols and the small frozen records they exchange; imports nothing of ours.
+
+Nobody inherits from these: a class with the right members *is* a member of the family. Names, units and shapes are
+written here once and hold everywhere: information in bits, depth in UMI per cell, ``n`` cells, ``p`` features,
+``d`` embedding dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # AnnData takes a second to import, and the analysis half does not need it
+    import pandas as pd
+    from anndata import AnnData
+    from scipy import sparse
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+Ints: TypeAlias = NDArray[np.integer[Any]]
+Ids: TypeAlias = NDArray[np.uint64]
+Values: TypeAlias = "sparse.csr_matrix | NDArray[Any]"
+Level: TypeAlias = "float | Literal['all']"
+
+
+# ── records ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class Block:
+    """Some cells of a view, as they are after every corruption.
+
+    ``cell_ids`` (n,) and ``feature_ids`` (p,) are 64-bit hashes of the source's own names; ``values`` (n, p) is CSR
+    for counts and a dense array otherwise. Values are raw: nothing is normalised.
+    """
+
+    cell_ids: Ids
+    feature_ids: Ids
+    values: Values
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What a score compares: row ``i`` of ``x`` with row ``i`` of ``y``.
+
+    ``x`` (n, d) floats. ``y`` (n,) integer codes for a label, or (n, k) floats for a continuous signal. ``rows`` (n,)
+    positions in the view. ``ids`` (n,) names the unit that is resampled (a cell, or its group), so that runs on the
+    same cells share their sampling error; ``groups`` (n,) integer codes keep partners together in folds, or ``None``.
+    """
+
+    x: Floats
+    y: NDArray[Any]
+    rows: Ints
+    ids: Ids
+    groups: Ints | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number that a score measured, and how far to trust it.
+
+    ``low`` and ``high`` bound a 95 % interval over test cells, ``stderr`` is its standard error, ``n`` the number of
+    cells behind it, ``verdict`` is "ok" or a sentence. ``draws`` holds 64 deviations of ``value`` under a multiplier
+    bootstrap whose signs are hashed from the cells' ids (:mod:`sclaws.multiplier`): two runs scored on the same cells
+    have correlated draws, which is how a fit learns the covariance along a curve. Empty when unknown.
+    """
+
+    value: float
+    low: float
+    high: float
+    stderr: float
+    unit: str
+    n: int
+    verdict: str = "ok"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    draws: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Param:
+    """A law's parameter: bounds, unit, ``log`` (searched on a log scale), ``linear`` (enters the law linearly)."""
+
+    low: float
+    high: float
+    unit: str = ""
+    log: bool = False
+    linear: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a model may ask of its surroundings, passed to ``fit`` when its signature has a ``context``.
+
+    ``folder`` is scratch space; ``device`` "cpu" or "cuda"; ``precision`` "float32" or "bfloat16"; ``threads`` the
+    number of cores it may use; ``progress(message)`` tells the user what is going on.
+    """
+
+    folder: Path
+    device: str = "cpu"
+    precision: str = "float32"
+    threads: int = 1
+    progress: Callable[[str], None] = field(default=lambda message: None)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that could not be done: the error's class name, its message, and the traceback as text."""
+
+    error: str
+    message: str
+    traceback: str = ""
+
+
+# ── experiments ──────────────────────────────────────────────────────────────────────────────────────────────────────
+class Dataset(Protocol):
+    """Where cells come from. ``load`` returns AnnData with raw values in ``X`` (CSR counts, or a dense array).
+
+    ``uns["truth"]`` of a simulated data set holds what is known exactly. ``content()`` returns a string that changes
+    when the data do (a file's checksum); without it the fields themselves are the content.
+    """
+
+    def load(self) -> AnnData:
+        """Return the validated data; raise ``DataError`` naming file, field and remedy."""
+        ...
+
+
+class Corruption(Protocol):
+    """A pure function of (seed, cell id, feature id, molecule): the same in any order, block size or process."""
+
+    def apply(self, block: Block) -> Values:
+        """Return the corrupted values of the block, same shape."""
+        ...
+
+
+class View(Protocol):
+    """Rows x features x corruptions of a source, as a recipe. The concrete class is :class:`sclaws.view.View`."""
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        ...
+
+    @property
+    def n_vars(self) -> int:
+        """Number of features."""
+        ...
+
+    @property
+    def cell_ids(self) -> Ids:
+        """(n,) 64-bit ids of the cells, from their names."""
+        ...
+
+    @property
+    def feature_ids(self) -> Ids:
+        """(p,) 64-bit ids of the features, from their names."""
+        ...
+
+    @property
+    def feature_names(self) -> pd.Index:
+        """(p,) names of the features."""
+        ...
+
+    @property
+    def obs(self) -> pd.DataFrame:
+        """(n, ...) annotations of the cells."""
+        ...
+
+    def obsm(self, key: str) -> NDArray[Any]:
+        """(n, k) array that belongs to the cells."""
+        ...
+
+    def batches(self, size: int = 4096) -> Iterator[Block]:
+        """Yield the cells in order, ``size`` at a time, corrupted."""
+        ...
+
+    def to_adata(self) -> AnnData:
+        """Return everything at once, in memory; ``X`` is the corrupted values."""
+        ...
+
+    def take(self, rows: Any) -> View:
+        """Return the view of these rows (positions or a mask over the current rows)."""
+        ...
+
+    def choose(self, features: Any) -> View:
+        """Return the view of these features (positions or a mask over the current features)."""
+        ...
+
+    def corrupt(self, corruption: Corruption) -> View:
+        """Return the view with one more corruption, applied after those before it."""
+        ...
+
+
+Recipe: TypeAlias = "Callable[[View], View]"
+
+
+class Axis(Protocol):
+    """One thing that can be made scarce.
+
+    ``on`` is "rows", "values" or "features", and fixes the order in which axes act. A recipe is learned on training
+    cells and applied unchanged to any view (a "rows" recipe to training cells alone).
+    """
+
+    @property
+    def on(self) -> Literal["rows", "values", "features"]:
+        """Which part of a view the axis acts on."""
+        ...
+
+    def prepare(self, train: View, level: float, *, seed: int) -> Recipe:
+        """Return the recipe that brings ``train`` to ``level``; raise ``DataError`` when there is not that much."""
+        ...
+
+    def measure(self, view: View) -> dict[str, float]:
+        """Return what the view has, by column name: ``{"umis_per_cell": 812.4}``."""
+        ...
+
+
+class Signal(Protocol):
+    """What the embedding should know about: a label, proteins, a clone's other cell.
+
+    Optional: ``check(adata)`` raises ``DataError`` before any work is lost; ``by`` names the ``obs`` column whose
+    groups a split must not cut.
+    """
+
+    def pairs(self, view: View, embedding: Floats, *, seed: int) -> Pairs:
+        """Return what is compared with what, both partners inside the view."""
+        ...
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """A trained model.
+
+    Optional: ``losses(view, *, seed)`` (n,) held-out bits per gene of each cell and ``baseline_losses(view)`` (n,) of
+    the gene-mean baseline under the same likelihood, with ``loss_measure`` naming the reference measure; ``features``
+    the names it was trained on; ``n_params``; ``train_flops``; ``save(folder)``.
+    """
+
+    def embed(self, view: View) -> Floats:
+        """Return (n, d) coordinates of the cells."""
+        ...
+
+
+class Model(Protocol):
+    """Something that learns from cells.
+
+    Optional: ``fit_many(trials)``, ``load(folder)``, ``untrained(train, *, seed)``, ``cost(cells, features)`` in CPU
+    seconds, ``trains = False`` for a frozen one, ``version`` raised when its numbers change.
+    """
+
+    def fit(self, train: View, valid: View, *, seed: int) -> Trained:
+        """Learn from ``train``, stopping early on ``valid`` if at all; see nothing else."""
+        ...
+
+
+class Probe(Protocol):
+    """What a score may look at, each part made only when asked for."""
+
+    @property
+    def view(self) -> View:
+        """The test cells as the model saw them."""
+        ...
+
+    @property
+    def embedding(self) -> Floats:
+        """(n, d) embedding of the test cells."""
+        ...
+
+    @property
+    def pairs(self) -> Pairs:
+        """Embedding and signal side by side."""
+        ...
+
+    @property
+    def trained(self) -> Trained:
+        """The trained model."""
+        ...
+
+
+class Score(Protocol):
+    """A measure of what a model knows.
+
+    Information scores also have ``estimate(x, y, *, groups=None, ids=None, seed=0) -> Estimate`` on bare arrays.
+    ``needs`` is "signal" (the default) or "model".
+    """
+
+    def __call__(self, probe: Probe, *, seed: int) -> Mapping[str, Estimate]:
+        """Return {metric: estimate}."""
+        ...
+
+
+class Engine(Protocol):
+    """Where bundles run. A lost worker is a failure of its items, not of the sweep."""
+
+    def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any | Failure]]:
+        """Yield (item, result or failure) in any order."""
+        ...
+
+
+# ── analysis ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+class Law(Protocol):
+    """A formula with named parameters.
+
+    ``inputs`` are roles that the study binds to columns, in order. ``params`` maps a name to a :class:`Param`, or to
+    the bare tuple ``(low, high)``. Optional: ``bounds(x, y) -> {name: (low, high)}`` tightens bounds from the data;
+    ``formula``, ``source``.
+    """
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Roles of the inputs, e.g. ``("depth",)``."""
+        ...
+
+    @property
+    def params(self) -> Mapping[str, Param | tuple[float, float]]:
+        """Parameters by name."""
+        ...
+
+    def predict(self, x: Mapping[str, Floats], theta: Mapping[str, Floats]) -> Floats:
+        """Return y for inputs by role and parameters by name; all arrays broadcast against each other."""
+        ...

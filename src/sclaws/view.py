@@ -1,0 +1,150 @@
+"""Rows x features x corruptions of a source, as a recipe: nothing is copied until somebody asks for values."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sclaws.errors import DataError
+from sclaws.hashing import name_ids
+from sclaws.protocols import Block, Corruption, Ids, Ints, Values
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An AnnData and the 64-bit ids of its cells and features, hashed once from their names."""
+
+    adata: anndata.AnnData
+
+    @functools.cached_property
+    def cell_ids(self) -> Ids:
+        """(n,) ids of the cells."""
+        return name_ids(self.adata.obs_names)
+
+    @functools.cached_property
+    def feature_ids(self) -> Ids:
+        """(p,) ids of the features."""
+        return name_ids(self.adata.var_names)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Some rows and features of a source, seen through corruptions. Immutable; every method returns a new view.
+
+    A corruption is a pure function of (seed, cell id, feature id, molecule), so the values are the same whether read
+    in one piece, in batches of any size, in any order or in another process. Making a view costs nothing; reading
+    one costs time in proportion to its non-zeros, and memory for one batch.
+    """
+
+    source: Source
+    rows: Ints
+    features: Ints | None = None
+    corruptions: tuple[Corruption, ...] = ()
+
+    @classmethod
+    def of(cls, adata: anndata.AnnData) -> View:
+        """Return the view of everything in ``adata``; names must be unique, because they are what is hashed."""
+        for axis, names in (("obs", adata.obs_names), ("var", adata.var_names)):
+            if not names.is_unique:
+                twice = names[names.duplicated()][0]
+                raise DataError(f"{axis}_names: {twice!r} occurs more than once; call adata.{axis}_names_make_unique()")
+        return cls(Source(adata), np.arange(adata.n_obs))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"View({self.n_obs} cells x {self.n_vars} features, {len(self.corruptions)} corruptions)"
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return len(self.rows)
+
+    @property
+    def n_vars(self) -> int:
+        """Number of features."""
+        return self.source.adata.n_vars if self.features is None else len(self.features)
+
+    @property
+    def cell_ids(self) -> Ids:
+        """(n,) 64-bit ids of the cells."""
+        return self.source.cell_ids[self.rows]
+
+    @property
+    def feature_ids(self) -> Ids:
+        """(p,) 64-bit ids of the features."""
+        ids = self.source.feature_ids
+        return ids if self.features is None else ids[self.features]
+
+    @property
+    def feature_names(self) -> pd.Index:
+        """(p,) names of the features."""
+        names = self.source.adata.var_names
+        return names if self.features is None else names[self.features]
+
+    @property
+    def obs(self) -> pd.DataFrame:
+        """(n, ...) annotations of the cells."""
+        return self.source.adata.obs.iloc[self.rows]
+
+    def obsm(self, key: str) -> NDArray[Any]:
+        """(n, k) array that belongs to the cells."""
+        return np.asarray(self.source.adata.obsm[key])[self.rows]
+
+    def take(self, rows: Any) -> View:
+        """Return the view of these rows: positions in this view, in the order given, or a mask over it."""
+        return dataclasses.replace(self, rows=self.rows[np.asarray(rows)])
+
+    def choose(self, features: Any) -> View:
+        """Return the view of these features: positions in this view, or a mask over it."""
+        mine = np.arange(self.source.adata.n_vars) if self.features is None else self.features
+        return dataclasses.replace(self, features=mine[np.asarray(features)])
+
+    def corrupt(self, corruption: Corruption) -> View:
+        """Return the view with one more corruption, applied after those before it."""
+        return dataclasses.replace(self, corruptions=(*self.corruptions, corruption))
+
+    def batches(self, size: int = 4096) -> Iterator[Block]:
+        """Yield the cells in order, ``size`` at a time, corrupted. Memory: one batch."""
+        for start in range(0, self.n_obs, size):
+            yield self._block(self.rows[start : start + size])
+
+    def _block(self, rows: Ints) -> Block:
+        values: Values = self.source.adata.X[rows]  # type: ignore[index]
+        if self.features is not None:
+            values = values[:, self.features]
+        if sparse.issparse(values):
+            values = sparse.csr_matrix(values)
+        block = Block(self.source.cell_ids[rows], self.feature_ids, values)
+        for corruption in self.corruptions:
+            block = dataclasses.replace(block, values=corruption.apply(block))
+        return block
+
+    def to_adata(self) -> anndata.AnnData:
+        """Return everything in memory: corrupted ``X`` with the rows' ``obs`` and ``obsm`` and the features' ``var``."""
+        adata = self.source.adata
+        var = adata.var if self.features is None else adata.var.iloc[self.features]
+        obsm = {k: np.asarray(v)[self.rows] for k, v in adata.obsm.items()}
+        return anndata.AnnData(self._block(self.rows).values, obs=self.obs.copy(), var=var.copy(), obsm=obsm)
+
+    def materialise(self) -> View:
+        """Return an equal view whose corruptions have been carried out: values in memory, read again for free."""
+        source = Source(self.to_adata())
+        # the ids are the old ones, not hashed again
+        source.__dict__.update(cell_ids=self.cell_ids, feature_ids=self.feature_ids)
+        return View(source, np.arange(self.n_obs))
+
+    def totals(self) -> NDArray[np.float64]:
+        """Return the (n,) sum of each cell's values: its depth in UMI, for counts. One walk over the view."""
+        sums = [np.asarray(block.values.sum(axis=1)).ravel() for block in self.batches()]
+        return np.concatenate(sums).astype(np.float64) if sums else np.zeros(0)
