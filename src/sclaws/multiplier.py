@@ -30,6 +30,20 @@ def draws(influence: Floats, ids: Ids) -> NDArray[np.float64]:
     return np.asarray((2.0 * bits - 1.0).T @ centred / len(centred))
 
 
+def standard_error(influence: Floats, ids: Ids) -> float:
+    """Return the standard error of a mean of influence values (n,), in their unit.
+
+    Values of one id are added before they are squared, so it is robust to any dependence inside a group, with the
+    small-sample factor G / (G - 1) for G distinct ids; NaN for one id alone.
+    """
+    values = np.asarray(influence, dtype=np.float64)
+    _, unit = np.unique(ids, return_inverse=True)
+    sums = np.bincount(unit.reshape(-1), weights=values - values.mean())
+    if len(sums) < 2:
+        return float("nan")
+    return float(np.sqrt(len(sums) / (len(sums) - 1) * np.sum(sums**2)) / len(values))
+
+
 def covariance(first: Floats, second: Floats) -> float:
     """Return the covariance of two scores' sampling errors from their draws (64,)."""
     return float(np.dot(first, second) / DRAWS)

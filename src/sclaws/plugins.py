@@ -9,7 +9,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,35 @@ import pydantic
 from sclaws import keys
 from sclaws.errors import PluginError, did_you_mean
 
-FAMILIES = ("datasets", "axes", "signals", "models", "scores", "laws", "engines")
+SINGULAR = {
+    "datasets": "dataset", "axes": "axis", "signals": "signal", "models": "model",
+    "scores": "score", "laws": "law", "engines": "engine",
+}  # fmt: skip
+FAMILIES = tuple(SINGULAR)
+
+
+@functools.cache
+def _installed(family: str) -> dict[str, EntryPoint]:
+    """Every package's metadata is read for this, so once a process is enough."""
+    return {point.name: point for point in entry_points(group=f"sclaws.{family}")}
 
 
 def names(family: str) -> list[str]:
     """Return the names that are installed for a family, sorted."""
-    return sorted({point.name for point in entry_points(group=f"sclaws.{family}")})
+    return sorted(_installed(family))
+
+
+def lines(family: str) -> list[str]:
+    """Return one line for each member: its name, and the first line of its docstring."""
+    width = max(map(len, names(family)), default=0)
+    return [f"{name:<{width}}  {(_doc(family, name)).splitlines()[0]}" for name in names(family)]
+
+
+def _doc(family: str, name: str) -> str:
+    try:
+        return inspect.getdoc(load(family, name)) or "(no docstring)"
+    except PluginError as error:
+        return str(error)
 
 
 def load(family: str, use: str, folder: Path | None = None) -> type:
@@ -31,14 +54,13 @@ def load(family: str, use: str, folder: Path | None = None) -> type:
     if ".py:" in use:
         file, _, name = use.partition(".py:")
         return _from_file(((folder or Path.cwd()) / f"{file}.py").resolve(), name)
-    found = [point for point in entry_points(group=f"sclaws.{family}") if point.name == use]
-    if not found:
-        raise PluginError(f"unknown {family.rstrip('s')} {use!r}: {did_you_mean(use, names(family))}, or 'file.py:Class'")
+    if use not in _installed(family):
+        raise PluginError(f"unknown {SINGULAR[family]} {use!r}: {did_you_mean(use, names(family))}, or 'file.py:Class'")
     try:
-        return found[0].load()  # type: ignore[no-any-return]
+        return _installed(family)[use].load()  # type: ignore[no-any-return]
     except ImportError as error:
         raise PluginError(
-            f"{family.rstrip('s')} {use!r} needs a package that is not installed ({error}): "
+            f"{SINGULAR[family]} {use!r} needs a package that is not installed ({error}): "
             f"pip install 'sclaws[{use}]' or 'sclaws[all]'"
         ) from error
 
@@ -91,10 +113,10 @@ class Spec:
         valid = spec._signature().parameters
         for name in table:
             if name not in valid:
-                raise PluginError(f"{family.rstrip('s')} {use!r} has no field {name!r}: {did_you_mean(name, valid)}")
+                raise PluginError(f"{SINGULAR[family]} {use!r} has no field {name!r}: {did_you_mean(name, valid)}")
         return spec
 
-    @property
+    @functools.cached_property
     def type(self) -> type:
         """The class."""
         return load(self.family, self.use, Path(self.folder) if self.folder else None)
@@ -117,14 +139,18 @@ class Spec:
             where = ".".join(map(str, first["loc"])) or "fields"
             raise PluginError(f"{self.use!r}, field {where!r}: {first['msg']}, got {first.get('input')!r}") from error
         except TypeError as error:
-            raise PluginError(f"{self.family.rstrip('s')} {self.use!r} cannot be built: {error}") from error
+            raise PluginError(f"{SINGULAR[self.family]} {self.use!r} cannot be built: {error}") from error
 
     def _resolved(self, name: str, value: Any) -> Any:
         is_path = name == "path" or name.endswith("_path")
         return str(Path(self.folder) / Path(value).expanduser()) if is_path and isinstance(value, str) else value
 
     def describe(self) -> dict[str, Any]:
-        """Return ``{"use", "version", **fields}`` with defaults spelt out and files by their content."""
+        """Return ``{"use", "version", **fields}`` with defaults spelt out and files by their content (read once)."""
+        return dict(self._described)
+
+    @functools.cached_property
+    def _described(self) -> dict[str, Any]:
         given = dict(self.fields)
         defaults = {n: p.default for n, p in self._signature().parameters.items() if p.default is not p.empty}
         out: dict[str, Any] = {"use": self.use, "version": getattr(self.type, "version", 1), **defaults, **given}

@@ -167,6 +167,21 @@ class View(Protocol):
         """(n, ...) annotations of the cells."""
         ...
 
+    @property
+    def counts(self) -> bool:
+        """Whether the values are counts (sparse), and not images, sequences or measurements (dense)."""
+        ...
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """(n,) sum of each cell's values: its depth in UMI, for counts."""
+        ...
+
+    @property
+    def applied(self) -> tuple[Corruption, ...]:
+        """Every corruption the values went through."""
+        ...
+
     def obsm(self, key: str) -> NDArray[Any]:
         """(n, k) array that belongs to the cells."""
         ...
@@ -198,7 +213,9 @@ Recipe: TypeAlias = "Callable[[View], View]"
 class Axis(Protocol):
     """One thing that can be made scarce.
 
-    ``on`` is "rows", "values" or "features", and fixes the order in which axes act. A recipe is learned on training
+    "rows" and "values" recipes are prepared on the whole training part of the split, so that a depth means the same
+    whatever the number of cells; "features" recipes on the training cells that are left, as corrupted as they are.
+    Optional: ``whole = True`` for levels that are whole numbers, ``unit``. ``on`` is "rows", "values" or "features", and fixes the order in which axes act. A recipe is learned on training
     cells and applied unchanged to any view (a "rows" recipe to training cells alone).
     """
 
@@ -246,7 +263,8 @@ class Model(Protocol):
     """Something that learns from cells.
 
     Optional: ``fit_many(trials)``, ``load(folder)``, ``untrained(train, *, seed)``, ``cost(cells, features)`` in CPU
-    seconds, ``trains = False`` for a frozen one, ``version`` raised when its numbers change.
+    seconds, ``trains = False`` for a frozen one (training levels then drop out of its key), ``has_loss = True`` when
+    what it trains has ``losses``, ``version`` raised when its numbers change.
     """
 
     def fit(self, train: View, valid: View, *, seed: int) -> Trained:

@@ -19,7 +19,7 @@ from sclaws.protocols import Block, Ids
 from sclaws.view import View
 
 _FULL = 2**64 - 1
-_ONE = np.uint64(1)
+PARTS = 8  # more parts than threads, so that one deep cell does not hold up the rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +46,16 @@ class Thin:
         """Return the (n, p) thinned counts, without explicit zeros, in the dtype of the block."""
         counts = sparse.csr_matrix(block.values)
         thresholds = self._for(block.feature_ids)
-        data = np.empty_like(counts.data)
+        kept = np.empty_like(counts.data)
+        ends = np.zeros_like(counts.indptr)
         _thin(
             counts.data, counts.indices, counts.indptr, block.cell_ids, block.feature_ids,
-            np.uint64(self.seed), thresholds, data, get_num_threads(),
+            np.uint64(self.seed), thresholds, kept, ends, get_num_threads() * PARTS,
         )  # fmt: skip
-        out = sparse.csr_matrix((data, counts.indices.copy(), counts.indptr.copy()), shape=counts.shape)
-        out.eliminate_zeros()
-        return out
+        np.cumsum(ends, out=ends)
+        data, indices = np.empty(ends[-1], kept.dtype), np.empty(ends[-1], counts.indices.dtype)
+        _compact(kept, counts.indices, counts.indptr, ends, data, indices)
+        return sparse.csr_matrix((data, indices, ends), shape=counts.shape)
 
     def _for(self, feature_ids: Ids) -> Ids:
         if self.feature_ids is None:
@@ -105,35 +107,47 @@ def _kth(hashes: Ids, k: int) -> int:
     return int(np.partition(hashes, k - 1)[k - 1]) if k else 0
 
 
-@njit(cache=True, inline="always")
-def _entry(seed: Any, cell: Any, gene: Any) -> Any:
-    return mix64(mix64(mix64(seed) ^ cell) ^ gene)
-
-
 @njit(cache=True, parallel=True, nogil=True)
 def _thin(
-    data: Any, indices: Any, indptr: Any, cells: Any, genes: Any, seed: Any, thresholds: Any, out: Any, threads: int
-) -> None:
+    data: Any, indices: Any, indptr: Any, cells: Any, genes: Any, seed: Any, thresholds: Any, out: Any, ends: Any,
+    parts: int,
+) -> None:  # fmt: skip
     n = len(cells)
     many = len(thresholds) > 1
-    for part in prange(threads * 8):  # more parts than threads, so that one deep cell does not hold up the rest
-        for row in range(part * n // (threads * 8), (part + 1) * n // (threads * 8)):
+    for part in prange(parts):
+        for row in range(part * n // parts, (part + 1) * n // parts):
+            cell = mix64(mix64(seed) ^ cells[row])
+            filled = 0
             for entry in range(indptr[row], indptr[row + 1]):
                 gene = indices[entry]
                 threshold = thresholds[gene] if many else thresholds[0]
-                state = _entry(seed, cells[row], genes[gene])
+                state = mix64(cell ^ genes[gene])
                 kept = 0
                 for _ in range(int(data[entry])):
                     state += GOLDEN
                     kept += mix64(state) <= threshold
                 out[entry] = kept
+                filled += kept > 0
+            ends[row + 1] = filled
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def _compact(kept: Any, indices: Any, indptr: Any, ends: Any, data: Any, out: Any) -> None:
+    for row in prange(len(ends) - 1):
+        at = ends[row]
+        for entry in range(indptr[row], indptr[row + 1]):
+            if kept[entry] > 0:
+                data[at] = kept[entry]
+                out[at] = indices[entry]
+                at += 1
 
 
 @njit(cache=True, nogil=True)
 def _hashes(indices: Any, indptr: Any, first: Any, cells: Any, genes: Any, seed: Any, out: Any) -> None:
     for row in range(len(cells)):
+        cell = mix64(mix64(seed) ^ cells[row])
         for entry in range(indptr[row], indptr[row + 1]):
-            state = _entry(seed, cells[row], genes[indices[entry]])
+            state = mix64(cell ^ genes[indices[entry]])
             for at in range(first[entry], first[entry + 1]):
                 state += GOLDEN
                 out[at] = mix64(state)

@@ -49,6 +49,7 @@ class View:
     rows: Ints
     features: Ints | None = None
     corruptions: tuple[Corruption, ...] = ()
+    done: tuple[Corruption, ...] = ()
 
     @classmethod
     def of(cls, adata: anndata.AnnData) -> View:
@@ -97,6 +98,11 @@ class View:
         """(n, ...) annotations of the cells."""
         return self.source.adata.obs.iloc[self.rows]
 
+    @property
+    def counts(self) -> bool:
+        """Whether the values are counts (sparse), and not images, sequences or measurements (dense)."""
+        return bool(sparse.issparse(self.source.adata.X))
+
     def obsm(self, key: str) -> NDArray[Any]:
         """(n, k) array that belongs to the cells."""
         return np.asarray(self.source.adata.obsm[key])[self.rows]
@@ -120,7 +126,7 @@ class View:
             yield self._block(self.rows[start : start + size])
 
     def _block(self, rows: Ints) -> Block:
-        values: Values = self.source.adata.X[rows]  # type: ignore[index]
+        values: Values = self.source.adata.X[_sliced(rows)]  # type: ignore[index]
         if self.features is not None:
             values = values[:, self.features]
         if sparse.issparse(values):
@@ -142,9 +148,22 @@ class View:
         source = Source(self.to_adata())
         # the ids are the old ones, not hashed again
         source.__dict__.update(cell_ids=self.cell_ids, feature_ids=self.feature_ids)
-        return View(source, np.arange(self.n_obs))
+        return View(source, np.arange(self.n_obs), done=self.applied)
 
+    @property
+    def applied(self) -> tuple[Corruption, ...]:
+        """Every corruption the values went through, carried out or still to be."""
+        return self.done + self.corruptions
+
+    @functools.cached_property
     def totals(self) -> NDArray[np.float64]:
-        """Return the (n,) sum of each cell's values: its depth in UMI, for counts. One walk over the view."""
+        """(n,) sum of each cell's values: its depth in UMI, for counts. One walk over the view, then remembered."""
         sums = [np.asarray(block.values.sum(axis=1)).ravel() for block in self.batches()]
         return np.concatenate(sums).astype(np.float64) if sums else np.zeros(0)
+
+
+def _sliced(rows: Ints) -> Ints | slice:
+    """Return neighbouring rows as a slice, which is read without looking rows up one by one."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows

@@ -1,0 +1,1 @@
+"""What can be made scarce: cells, depth, genes, signal over noise. One member a file."""

@@ -1,0 +1,257 @@
+"""The command line: verbs, and nothing but verbs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from sclaws.errors import SclawsError, StudyError
+
+if TYPE_CHECKING:
+    from sclaws.study import Result, Study
+
+app = App(
+    name="sclaws",
+    help="What limits a model of cells: too few cells, too shallow a measurement, too few genes, too small a network?",
+    version_flags=["--version"],
+)
+Profile = Annotated[str | None, Parameter(help="a profile of the study, such as smoke or laptop")]
+Out = Annotated[Path | None, Parameter(help="the folder for results, instead of the study's own")]
+
+
+def main() -> None:
+    """Run a verb. Exit status: 0 done, 1 some runs failed, 2 a mistake that the message explains, 130 stopped."""
+    try:
+        sys.exit(app(sys.argv[1:]))
+    except SclawsError as error:
+        print(f"sclaws: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nsclaws: stopped; everything finished is kept, the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+@app.command
+def demo(*, out: Out = None) -> int:
+    """Run the whole chain on simulated tissue whose law is known, and show the fitted law beside the truth.
+
+    Example: sclaws demo
+    """
+    from sclaws.study import Study
+
+    text = files("sclaws.studies").joinpath("demo.toml").read_text(encoding="utf-8")
+    study = Study.parse(text, name="demo", folder=Path.cwd(), out=out or Path("sclaws-demo"))
+    print("simulated tissue -> fewer cells, fewer molecules -> two models -> information about a protein -> noise law\n")
+    result = study.run()
+    print(f"\n{study.beside_truth(result.fits)}\n")
+    return _told(result)
+
+
+@app.command
+def run(study: Path, *, profile: Profile = None, out: Out = None, dry_run: bool = False) -> int:
+    """Run a study, or what is missing of it: stop it any way you like, and run it again.
+
+    Examples: sclaws run study.toml; sclaws run study.toml --dry-run; sclaws run study.toml --profile smoke
+
+    Parameters
+    ----------
+    study
+        the study's TOML file
+    dry_run
+        list what would run, with estimates of time and disk, and start nothing
+    """
+    opened = _study(study, profile, out)
+    if dry_run:
+        opened.check()
+        print(opened.listing())
+        return 0
+    return _told(opened.run())
+
+
+@app.command
+def check(study: Path, *, profile: Profile = None) -> int:
+    """Find out everything that can be wrong with a study before any work is lost; trains nothing.
+
+    Example: sclaws check study.toml
+    """
+    opened = _study(study, profile, None)
+    for sentence in opened.check():
+        print(sentence)
+    print(f"{len(opened.runs):,} runs: nothing wrong")
+    return 0
+
+
+@app.command
+def status(study: Path, *, profile: Profile = None, out: Out = None) -> int:
+    """Say how far a study is: trials and runs done, missing, failed and damaged.
+
+    Example: sclaws status study.toml
+    """
+    print(_study(study, profile, out).status())
+    return 0
+
+
+@app.command(name="list")
+def list_(family: str | None = None) -> int:
+    """List what can be used in a study: models, scores, laws and so on, with a line about each.
+
+    Examples: sclaws list; sclaws list models
+
+    Parameters
+    ----------
+    family
+        one of datasets, axes, signals, models, scores, laws, engines
+    """
+    from sclaws import plugins
+    from sclaws.errors import did_you_mean
+
+    if family is not None and family not in plugins.FAMILIES:
+        raise StudyError(f"unknown family {family!r}; {did_you_mean(family, plugins.FAMILIES)}")
+    for name in [family] if family else plugins.FAMILIES:
+        print(f"{name}\n" + "\n".join(f"  {line}" for line in plugins.lines(name)))
+    return 0
+
+
+@app.command
+def keys(study: Path, *, profile: Profile = None, out: Out = None) -> int:
+    """Print the keys of the trials that are still missing, one a line: for Slurm arrays, Snakemake or xargs.
+
+    Example: sclaws keys study.toml | xargs -n 1 sclaws trial study.toml
+    """
+    for key in _study(study, profile, out).missing_trials():
+        print(key)
+    return 0
+
+
+@app.command
+def trial(study: Path, key: str, *, profile: Profile = None, out: Out = None) -> int:
+    """Train and score one trial of a study, in this process; does nothing when it is there already.
+
+    Example: sclaws trial study.toml 3f2a90c41d7be658
+
+    Parameters
+    ----------
+    study
+        the study's TOML file
+    key
+        a key that ``sclaws keys`` printed
+    """
+    done = _study(study, profile, out).run_trial(key)
+    print(f"{key}: {len(done.trained)} trained, {len(done.scored)} scored, {len(done.failed)} failed")
+    return 1 if done.failed else 0
+
+
+@app.command
+def score(
+    x: Path, y: Path | None = None, *, score: str = "gaussian", seed: int = 0, json: bool = False
+) -> int:
+    """Measure the information between two arrays, in bits with a 95 % interval.
+
+    Examples: sclaws score X.npy Y.npy --score ksg; sclaws score both.npz --score gaussian --json
+
+    Parameters
+    ----------
+    x
+        .npy of shape (n, d), or .npz that holds x and y
+    y
+        .npy of shape (n,) integer labels, or (n,) or (n, k) floats
+    score
+        an information score: see sclaws list scores
+    """
+    from sclaws.study.arrays import estimate
+
+    found = estimate(x, y, score, seed)
+    print(_json(found) if json else "{value:.4g} {unit} ({low:.4g} to {high:.4g}), {estimator}, n = {n}: {verdict}".format(**found))
+    return 0
+
+
+@app.command
+def fit(
+    table: Path,
+    *,
+    law: str,
+    x: str,
+    y: str,
+    by: str = "",
+    replicate: str | None = None,
+    criterion: Literal["log", "linear"] = "linear",
+    seed: int = 0,
+    out: Path = Path("sclaws-fit"),
+    json: bool = False,
+) -> int:
+    """Fit laws to a table of your own (CSV, TSV or Parquet); writes fits.csv, predictions.csv and a report.
+
+    Example: sclaws fit results.csv --law noise,constant --x umi --y mi --by model,signal
+
+    Parameters
+    ----------
+    law
+        one or several, by commas: see sclaws list laws
+    x
+        columns of the law's inputs, in its order, by commas
+    y
+        the column that the law explains
+    by
+        columns that tell one curve from another, by commas
+    replicate
+        the column that numbers replicates
+    criterion
+        least squares of y (linear) or of log y (log)
+    """
+    from sclaws.study.tables import fit_file
+
+    fits, page = fit_file(table, law, x, y, by, replicate, criterion, seed, out)
+    if json:
+        print(_json({"fits": fits.frame.to_dict("records"), "predictions": fits.predictions.to_dict("records")}))
+    else:
+        print(f"{fits}\n\nreport: {page}")
+    return 0
+
+
+@app.command
+def report(study: Path, *, profile: Profile = None, out: Out = None) -> int:
+    """Write table, fits and report anew from what is stored; trains nothing.
+
+    Example: sclaws report study.toml
+    """
+    return _told(_study(study, profile, out).result())
+
+
+def _study(path: Path, profile: str | None, out: Path | None) -> Study:
+    from sclaws.study import Study
+
+    return Study.read(path, profile=profile, out=out)
+
+
+def _told(result: Result) -> int:
+    """Print what a run found and where it is; 1 when something failed."""
+    print(result)
+    if result.failed:
+        print(f"{result.failed} trials or runs failed; the report says which and why", file=sys.stderr)
+    return 1 if result.failed else 0
+
+
+def _json(value: Any) -> str:
+    """JSON without NaN: what is not a finite number is null."""
+    import math
+
+    def plain(v: Any) -> Any:
+        if isinstance(v, dict):
+            return {str(k): plain(w) for k, w in v.items()}
+        if isinstance(v, (list, tuple)):
+            return [plain(w) for w in v]
+        v = v.item() if hasattr(v, "item") else v
+        return None if isinstance(v, float) and not math.isfinite(v) else v
+
+    return json.dumps(plain(value), indent=1)
+
+
+__all__ = ["app", "cyclopts", "main"]

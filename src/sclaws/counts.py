@@ -1,0 +1,59 @@
+"""Are these counts? Turns any matrix of molecules into the one form that the rest relies on, or says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from sclaws.errors import DataError
+
+_LARGEST_LOG = 20.0  # log1p of half a billion: no log-normalised value is larger
+
+
+def as_csr(values: Any) -> sparse.csr_matrix:
+    """Return (n, p) values as float32 CSR with sorted column indices and no stored zeros.
+
+    float32 holds every integer up to 2²⁴, far above any count of molecules of one gene in one cell.
+    """
+    csr = sparse.csr_matrix(values, dtype=np.float32, copy=True)  # the caller's matrix is not ours to tidy
+    csr.sum_duplicates()
+    csr.eliminate_zeros()
+    csr.sort_indices()
+    return csr
+
+
+def checked(values: Any, cells: Sequence[Any], genes: Sequence[Any], *, where: str, remedy: str) -> sparse.csr_matrix:
+    """Return the values as CSR counts.
+
+    Raises ``DataError`` naming the first value that is no count, its cell and gene, what the values look like instead,
+    and the ``remedy``. ``where`` says which matrix this is, e.g. "data.h5ad, X".
+    """
+    csr = as_csr(values)
+    if problem := first_problem(csr):
+        entry, what = problem
+        row = int(np.searchsorted(csr.indptr, entry, side="right")) - 1
+        cell, gene, value = cells[row], genes[int(csr.indices[entry])], csr.data[entry]
+        raise DataError(f"{where}: the value of cell {cell!r}, gene {gene!r} is {value:g}, {what}; {remedy}")
+    return csr
+
+
+def first_problem(csr: sparse.csr_matrix) -> tuple[int, str] | None:
+    """Return (position in ``csr.data``, what is wrong with it), or ``None`` for finite non-negative whole numbers."""
+    finite = np.isfinite(csr.data)
+    if not finite.all():
+        return int(np.argmin(finite)), "which is no finite number"
+    good = (csr.data >= 0) & (csr.data == np.rint(csr.data))
+    return None if good.all() else (int(np.argmin(good)), _looks_like(csr.data))
+
+
+def _looks_like(data: Any) -> str:
+    if (data == np.rint(data)).all():
+        return "and counts are not negative"
+    if data.min() < 0:
+        return "and counts are not negative: these look like scaled values"
+    if data.max() <= _LARGEST_LOG:
+        return "which is no whole number: these look like log-normalised values"
+    return "which is no whole number: these look like normalised values"

@@ -1,0 +1,1 @@
+"""Where cells come from: files, and simulations whose truth is known."""

@@ -1,0 +1,62 @@
+"""Information against the depth of the measurement: the law of a Gaussian channel that is seen through more noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sclaws.protocols import Floats, Param
+
+_TWO_LN2 = 2 * np.log(2.0)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """I(u) = I_max − ½ log₂[(1 + u/ū) / (u/ū + 2^(−2·I_max))]: zero at u = 0, within ½ bit of I_max at u = ū.
+
+    ``i_max`` is the information that a perfect measurement would give (bits); ``u_bar`` the depth, in the unit of the
+    input (UMI per cell, or anything proportional to a squared signal-to-noise ratio), beyond which depth pays little.
+    Exact for Y → X = Y + N(0, σ²) → Z = ηX + N(0, 1) with u = η², ū = 1/σ² (Gowri et al. 2025, arXiv 2503.02726,
+    Box 1).
+    """
+
+    version: ClassVar[int] = 1
+    inputs: ClassVar[tuple[str, ...]] = ("depth",)
+    params: ClassVar[Mapping[str, Param]] = {
+        "i_max": Param(0.0, 50.0, "bits"),
+        "u_bar": Param(0.0, np.inf, "unit of the depth", log=True),
+    }
+    formula: ClassVar[str] = "I(u) = I_max − ½ log₂[(1 + u/ū) / (u/ū + 2^(−2·I_max))]"
+    source: ClassVar[str] = "Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726, Box 1"
+
+    def predict(self, x: Mapping[str, Floats], theta: Mapping[str, Floats]) -> Floats:
+        """Return bits for ``x["depth"]`` ≥ 0 and ``theta``; arrays broadcast.
+
+        Written as ½ log₂[1 + s·(4^I_max − 1)] with s = u/(u + ū), the same function without cancellation.
+        """
+        u = np.asarray(x["depth"], dtype=float)
+        seen = u / (u + theta["u_bar"])
+        return np.asarray(np.log1p(seen * np.expm1(_TWO_LN2 * np.asarray(theta["i_max"]))) / _TWO_LN2)
+
+    def inverse(self, y: Floats, theta: Mapping[str, Floats]) -> Floats:
+        """Return the depth at which the information is ``y`` bits; infinite for ``y`` ≥ I_max."""
+        seen = np.expm1(_TWO_LN2 * np.asarray(y)) / np.expm1(_TWO_LN2 * np.asarray(theta["i_max"]))
+        with np.errstate(divide="ignore"):
+            return np.where(seen < 1, theta["u_bar"] * seen / np.maximum(1 - seen, 0), np.inf)
+
+    def limit(self, theta: Mapping[str, Floats]) -> Floats:
+        """Return the information at infinite depth, I_max."""
+        return np.asarray(theta["i_max"])
+
+    def transition(self, theta: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        """Return the depths at which the information is 5 % and 95 % of I_max."""
+        top = np.asarray(theta["i_max"])
+        return self.inverse(0.05 * top, theta), self.inverse(0.95 * top, theta)
+
+    def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
+        """Return where to search: ū within four decades of the depths, I_max up to 5 bits (or 4×) above the data."""
+        depth, top = x["depth"][x["depth"] > 0], max(float(np.max(y)), 0.0)
+        return {"i_max": (0.0, min(max(4 * top, top + 5), 50.0)), "u_bar": (depth.min() / 1e4, depth.max() * 1e4)}

@@ -1,0 +1,53 @@
+"""Information against the number of training cells: a deficit that shrinks as a power."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sclaws.protocols import Floats, Param
+
+
+@dataclass(frozen=True)
+class SaturatingPower:
+    """I(N) = I_∞ − (N/N_sat)^(−s): rises to I_∞, and the deficit is 1 bit at N = N_sat.
+
+    ``i_inf`` bits, ``n_sat`` cells, ``s`` the exponent (Gowri et al. 2025, arXiv 2503.02726, cell-number scaling).
+    ``i_inf`` and ``n_sat`` are strongly correlated with ``s``: read the intervals, not the values alone.
+    """
+
+    version: ClassVar[int] = 1
+    inputs: ClassVar[tuple[str, ...]] = ("cells",)
+    params: ClassVar[Mapping[str, Param]] = {
+        "i_inf": Param(-np.inf, np.inf, "bits", linear=True),
+        "n_sat": Param(0.0, np.inf, "cells", log=True),
+        "s": Param(0.01, 10.0, "", log=True),
+    }
+    formula: ClassVar[str] = "I(N) = I_∞ − (N/N_sat)^(−s)"
+    source: ClassVar[str] = "Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726"
+
+    def predict(self, x: Mapping[str, Floats], theta: Mapping[str, Floats]) -> Floats:
+        """Return bits for ``x["cells"]`` > 0 and ``theta``; arrays broadcast."""
+        ratio = np.log(x["cells"]) - np.log(theta["n_sat"])
+        return np.asarray(theta["i_inf"] - np.exp(-theta["s"] * ratio))
+
+    def inverse(self, y: Floats, theta: Mapping[str, Floats]) -> Floats:
+        """Return the number of cells at which the information is ``y`` bits; infinite for ``y`` ≥ I_∞."""
+        deficit = np.asarray(theta["i_inf"] - np.asarray(y))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cells = theta["n_sat"] * np.power(deficit, -1 / np.asarray(theta["s"]))
+        return np.where(deficit > 0, cells, np.inf)
+
+    def limit(self, theta: Mapping[str, Floats]) -> Floats:
+        """Return the information with infinitely many cells, I_∞."""
+        return np.asarray(theta["i_inf"])
+
+    def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
+        """Return where to search: N_sat over many decades, because small deficits put it far below the data."""
+        low, high = float(np.min(y)), float(np.max(y))
+        reach = 10 * (high - low) + 1e-6 * max(abs(high), 1e-6)
+        cells = x["cells"]
+        return {"i_inf": (low, high + reach), "n_sat": (cells.min() * 1e-12, cells.max() * 1e6)}

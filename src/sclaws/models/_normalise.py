@@ -1,0 +1,99 @@
+"""What several models do with counts before they learn: line up genes, read, normalise, choose variable genes."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sclaws.counts import as_csr, first_problem
+from sclaws.errors import ModelError
+from sclaws.protocols import Ints, View
+
+TARGET = 1e4  # molecules that every cell is scaled to, the field's custom
+
+
+def aligned(view: View, features: pd.Index, model: str) -> View:
+    """Return the view with exactly these features, found by name; raise ``ModelError`` naming how many are missing."""
+    if view.feature_names.equals(features):
+        return view
+    positions = view.feature_names.get_indexer(features)
+    if (missing := positions < 0).any():
+        raise ModelError(
+            f"{model}: {int(missing.sum())} of the {len(features)} features it was trained on are not in these data, "
+            f"the first is {features[int(np.argmax(missing))]!r}; embed data with the same features"
+        )
+    return view.choose(positions)
+
+
+def read_counts(view: View, model: str) -> sparse.csr_matrix:
+    """Return (n, p) float32 CSR counts of a view; raise ``ModelError`` when its values are not counts."""
+    blocks = [as_csr(block.values) for block in view.batches()]
+    counts = as_csr(sparse.vstack(blocks)) if blocks else as_csr(np.empty((0, view.n_vars)))
+    if problem := first_problem(counts):
+        value = counts.data[problem[0]]
+        raise ModelError(f"{model} needs counts, and there is a value of {value:g}, {problem[1]}; use another model")
+    return counts
+
+
+def totals(counts: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Return the (n,) molecules of each cell."""
+    return np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+
+
+def lognorm(counts: sparse.csr_matrix, depth: NDArray[np.float64]) -> sparse.csr_matrix:
+    """Return float64 CSR log(1 + count·10,000/depth); ``depth`` (n,) is each cell's; an empty cell stays zero."""
+    scale = TARGET / np.maximum(depth, 1.0)
+    out = counts.astype(np.float64)
+    out.data = np.log1p(out.data * np.repeat(scale, np.diff(out.indptr)))
+    return out
+
+
+def variable_genes(counts: sparse.csr_matrix, n: int | Literal["all"], *, span: float = 1.0) -> Ints:
+    """Return the sorted positions of the ``n`` most variable genes of (cells, p) counts, or of all if there are fewer.
+
+    The rule called seurat_v3 (Stuart et al. 2019, as in scanpy): the variance expected from a gene's mean is a loess of
+    degree 2 of log variance on log mean; counts are clipped at √cells such deviations; genes rank by their clipped
+    variance over the expected one. ``span`` = 1 is paper B's. Where the loess is singular, as with very few cells, a
+    parabola stands in for it. Ties go to the gene that comes first.
+    """
+    if n == "all" or n >= counts.shape[1]:
+        return np.arange(counts.shape[1])
+    cells = counts.shape[0]
+    x = counts.astype(np.float64)
+    mean = np.asarray(x.mean(axis=0)).ravel()
+    variance = (np.asarray(x.multiply(x).mean(axis=0)).ravel() - mean**2) * cells / max(cells - 1, 1)
+    varies = variance > 1e-12
+    expected = np.ones_like(mean)
+    expected[varies] = 10 ** _trend(np.log10(mean[varies]), np.log10(variance[varies]), span)
+    clipped = x.copy()
+    clipped.data = np.minimum(x.data, (mean + np.sqrt(expected * cells))[x.indices])
+    squares = np.asarray(clipped.multiply(clipped).sum(axis=0)).ravel()
+    sums = np.asarray(clipped.sum(axis=0)).ravel()
+    standardised = (cells * mean**2 + squares - 2 * sums * mean) / (max(cells - 1, 1) * expected)
+    standardised[~varies] = 0.0
+    return np.sort(np.argsort(-standardised, kind="stable")[:n])
+
+
+def _trend(x: NDArray[np.float64], y: NDArray[np.float64], span: float) -> NDArray[np.float64]:
+    """Return the smooth value of y at each x: a loess where it can be had, a parabola otherwise, else the mean."""
+    if len(x) < 4:
+        return np.full_like(y, y.mean() if len(y) else 0.0)
+    with contextlib.suppress(ImportError, ValueError):  # ValueError: singular, extrapolation, too few points
+        fitted = _loess(x, y, span)
+        if np.isfinite(fitted).all():
+            return fitted
+    degree = min(2, len(np.unique(x)) - 1)
+    return np.asarray(np.polyval(np.polyfit(x, y, degree), x))
+
+
+def _loess(x: Any, y: Any, span: float) -> NDArray[np.float64]:
+    from skmisc.loess import loess  # takes a quarter of a second to import
+
+    model = loess(x, y, span=span, degree=2)
+    model.fit()
+    return np.asarray(model.outputs.fitted_values)

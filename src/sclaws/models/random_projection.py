@@ -1,0 +1,81 @@
+"""A random projection of the values: the baseline that learns nothing (paper B: 16 dimensions of raw counts)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sclaws.additive_noise import normals
+from sclaws.errors import PluginError
+from sclaws.models import _saved
+from sclaws.models._normalise import aligned, lognorm, read_counts, totals
+from sclaws.protocols import Block, Floats, Ids, View
+
+Kind = Literal["raw", "lognorm"]
+
+
+@dataclass(frozen=True)
+class RandomProjection:
+    """Values times a Gaussian matrix of variance 1/dim, whose entries are hashed from (seed, feature, dimension).
+
+    ``on`` = "raw" projects the values as they are (counts or not), "lognorm" log(1 + count scaled to 10,000 a cell).
+    A feature keeps its row of the matrix whatever other features there are. Nothing is learned from cells, so nothing
+    changes with their number.
+    """
+
+    dim: int = 16
+    on: Kind = "raw"
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise PluginError(f"random-projection: dim = {self.dim} must be at least 1")
+
+    def fit(self, train: View, valid: View, *, seed: int) -> TrainedProjection:  # noqa: ARG002
+        """Return the projection of the training view's features; ``valid`` is not looked at."""
+        return TrainedProjection(train.feature_names, _matrix(train.feature_ids, self.dim, seed), self.on)
+
+    def load(self, folder: Path) -> TrainedProjection:
+        """Return the projection that was saved in ``folder``."""
+        features, arrays = _saved.read(folder, "random-projection")
+        return TrainedProjection(features, arrays["matrix"], self.on)
+
+    def cost(self, cells: float, features: float) -> float:
+        """Return CPU seconds, roughly."""
+        return 0.05 + 1e-9 * cells * features * self.dim
+
+
+def _matrix(features: Ids, dim: int, seed: int) -> NDArray[np.float32]:
+    """Return (p, dim) normals of variance 1/dim; the hash knows features as rows and dimensions as columns."""
+    empty = np.empty((0, 0), dtype=np.float32)
+    return normals(Block(features, np.arange(dim, dtype=np.uint64), empty), seed) / np.float32(np.sqrt(dim))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedProjection:
+    """A projection: ``matrix`` (p, dim) belongs to ``features`` (p,)."""
+
+    features: pd.Index
+    matrix: NDArray[np.float32]
+    on: Kind
+
+    def embed(self, view: View) -> Floats:
+        """Return (n, dim) float32 coordinates."""
+        view = aligned(view, self.features, "random-projection")
+        if self.on == "lognorm":
+            counts = read_counts(view, "random-projection(on=lognorm)")
+            return self._project(lognorm(counts, totals(counts)))
+        parts = [self._project(block.values) for block in view.batches()]
+        return np.concatenate(parts) if parts else np.empty((0, self.matrix.shape[1]), dtype=np.float32)
+
+    def _project(self, values: Any) -> NDArray[np.float32]:
+        return np.asarray(values.astype(np.float64) @ self.matrix.astype(np.float64), dtype=np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write the projection to ``folder``."""
+        _saved.write(folder, "random-projection", self.features, matrix=self.matrix)

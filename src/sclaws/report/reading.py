@@ -1,0 +1,292 @@
+"""Table and fits -> panels: which curves belong together, what varies inside, and what is known of the truth."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sclaws.fit import Fit, Fits
+from sclaws.fit.results import law_name
+from sclaws.report import known, words
+from sclaws.report.page import Contents
+from sclaws.report.records import OPEN, Curve, Knot, Panel, Parameter, Point, Slice
+from sclaws.table import Table
+
+COLOURED = ("model", "method", "algorithm", "architecture")
+REPLICATES = ("replicate", "rep", "repeat", "seed", "fold")
+HELD = "_held_out"
+LINE = (12, 48)  # fewest and most places at which a law's line is drawn
+KNOTS = 6000  # in the whole report
+
+
+def contents(
+    table: Table, fits: Fits, *, title: str, study_text: str | None = None, truth: Mapping[str, Any] | None = None
+) -> Contents:
+    """Return all that a report shows. ``truth`` is {parameter: value}, or {data set: {parameter: value}}."""
+    failures = [{str(k): v for k, v in row.items()} for row in table.failures.to_dict("records")]
+    counts = [("results", f"{len(table.frame):,}"), ("fitted curves", f"{len(fits):,}")]
+    for name in ("dataset", "model", "signal", "score"):
+        if name in table.frame:
+            values = [str(v) for v in pd.unique(table.frame[name].dropna())]
+            counts.append((f"{name}s", words.listing(values) if len(values) <= LINE[0] else f"{len(values):,}"))
+    made = tuple(panels(table, fits, truth or {}))
+    return Contents(title, made, tuple(counts), table.provenance, tuple(failures), study_text, _lead(table, made))
+
+
+def _lead(table: Table, made: Sequence[Panel]) -> str:
+    curves = sum(len(panel.fitted) for panel in made)
+    failed = words.count(len(table.failures), "item") if len(table.failures) else "nothing"
+    return f"{words.count(len(table.frame), 'result')}; {words.count(curves, 'curve')} fitted; {failed} failed."
+
+
+def panels(table: Table, fits: Fits, truth: Mapping[str, Any]) -> Iterator[Panel]:
+    """Yield a panel for each law, inputs and group of curves, in the order of the fits."""
+    per_line = int(np.clip(KNOTS // max(len(fits), 1), *LINE))
+    kinds: dict[Any, list[Fit]] = {}
+    for one in fits:
+        kind = (law_name(one.law), tuple(one.inputs.values()), one.y, one.criterion, tuple(one.curve))
+        kinds.setdefault(kind, []).append(one)
+    several_x = len({kind[1] for kind in kinds}) > 1
+    several_laws = len({kind[0] for kind in kinds}) > 1
+    for kind, some in kinds.items():
+        roles = Roles.of([one.curve for one in some], kind[1])
+        groups: dict[tuple[str, ...], list[Fit]] = {}
+        for one in some:
+            groups.setdefault(tuple(str(one.curve[c]) for c in roles.panel), []).append(one)
+        for group in groups.values():
+            panel = Group(table.frame, fits.predictions, group, roles, table.draws is not None, per_line).panel(truth)
+            against = f", against {panel.x}" if several_x else ""
+            yield replace(panel, title=f"{panel.title}{against}{f' ({kind[0]} law)' if several_laws else ''}")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the by-columns are to a panel: colour, slices (a choice), or what tells panels apart."""
+
+    colour: str | None
+    slices: tuple[str, ...]
+    panel: tuple[str, ...]
+    varying: tuple[str, ...]
+
+    @classmethod
+    def of(cls, curves: Sequence[Mapping[str, Any]], x: Sequence[str]) -> Roles:
+        """Return the roles of the columns of these curves; ``x`` are the laws' inputs, whose levels are no slices."""
+        frame = pd.DataFrame([dict(c) for c in curves])
+        columns = list(frame)
+        colour = next((c for c in COLOURED if c in columns), None) or (str(columns[-1]) if columns else None)
+        rest = [c for c in columns if c != colour]
+        varying = [c for c in rest if frame[c].nunique(dropna=False) > 1]
+        numeric = [c for c in varying if pd.api.types.is_numeric_dtype(frame[c])]
+        slices = [c for c in numeric if c.removesuffix("_level") not in x]
+        panel = sorted((c for c in rest if c not in slices), key=lambda c: c != "signal")
+        return cls(colour, tuple(slices), tuple(panel), tuple(c for c in panel if c in varying))
+
+
+@dataclass(frozen=True)
+class Group:
+    """The fits of one panel with the table's rows behind them."""
+
+    frame: pd.DataFrame
+    predictions: pd.DataFrame
+    fits: list[Fit]
+    roles: Roles
+    known_errors: bool
+    per_line: int
+
+    def panel(self, truth: Mapping[str, Any]) -> Panel:
+        """Return the panel."""
+        first = self.fits[0]
+        rows = [self.rows(one) for one in self.fits]
+        whole = pd.concat(rows)
+        inputs = tuple(first.inputs.values())
+        y, unit = _measure(whole, first.y)
+        extra = tuple(_level_column(whole, c) for c in inputs[1:])
+        slices = [_slice(self._limited_rows(whole, c), c, within=False) for c in self.roles.slices]
+        slices += [_slice(whole, c, within=True) for c in extra]
+        true = known.parameters(truth, first.curve)
+        units = known.units(first, inputs, unit)
+        curves = [
+            c for one, mine in zip(self.fits, rows, strict=True) for c in self._curves(one, mine, slices, true, units)
+        ]
+        shown = self.roles.varying or tuple(c for c in ("signal",) if c in first.curve)
+        constants = [
+            (c, str(v)) for c, v in first.curve.items() if c in self.roles.panel and c not in (*shown, "metric")
+        ]
+        bound = whole["bound"].min() if "bound" in whole else OPEN
+        return Panel(
+            title=" · ".join(words.name(first.curve[c]) for c in shown) or y,
+            law=law_name(first.law),
+            formula=str(getattr(first.law, "formula", "")),
+            source=str(getattr(first.law, "source", "")),
+            x=words.column(inputs[0]),
+            y=y,
+            unit=unit,
+            criterion=first.criterion,
+            slices=tuple(slices),
+            curves=tuple(curves),
+            truth=known.line(first, _grid(whole[inputs[0]].to_numpy(float), self.per_line), true)
+            if len(inputs) == 1
+            else (),
+            bound=float(bound),
+            constants=tuple(constants),
+        )
+
+    def rows(self, one: Fit) -> pd.DataFrame:
+        """Return the table's rows that a fit was made of, or that it predicts: those are told by a column ``HELD``."""
+        inputs = list(one.inputs.values())
+        told = _where(self.predictions, {**one.curve, "law": law_name(one.law)})
+        places = map(tuple, told[[*inputs, "y"]].to_numpy(float))
+        held = dict(zip(places, told["held_out"], strict=True))
+        mine = _where(self.frame, one.curve)
+        if "status" in mine:
+            mine = mine[mine["status"].fillna("ok") != "failed"]
+        numbers = {c: pd.to_numeric(mine[c], errors="coerce").astype(float) for c in (*inputs, one.y)}
+        own = list(map(tuple, pd.DataFrame(numbers)[[*inputs, one.y]].to_numpy(float)))
+        kept = [place in held for place in own]
+        return mine.assign(**numbers)[kept].assign(**{HELD: [held[place] for place in own if place in held]})
+
+    def _model(self, one: Fit) -> str:
+        return str(one.curve[self.roles.colour]) if self.roles.colour else "all points"
+
+    @functools.cached_property
+    def _free(self) -> set[tuple[str, str]]:
+        """(model, slice) of the models that do not train: all they have of it is "all", and it holds at every level."""
+        found: set[tuple[str, str]] = set()
+        for column in self.roles.slices:
+            levels: dict[str, bool] = {}
+            for one in self.fits:
+                model = self._model(one)
+                levels[model] = levels.get(model, False) or math.isfinite(one.curve[column])
+            found |= {(model, column) for model, limited in levels.items() if not limited and any(levels.values())}
+        return found
+
+    def _limited_rows(self, rows: pd.DataFrame, column: str) -> pd.DataFrame:
+        if not self.roles.colour:
+            return rows
+        return rows[[(str(model), column) not in self._free for model in rows[self.roles.colour]]]
+
+    def _curves(
+        self,
+        one: Fit,
+        rows: pd.DataFrame,
+        slices: Sequence[Slice],
+        true: Mapping[str, float],
+        units: Mapping[str, str],
+    ) -> Iterator[Curve]:
+        """Yield the curves of a fit: one, or one a level of the further inputs of its law; the last has the verdict."""
+        model = self._model(one)
+        own = [
+            None if (model, s.column) in self._free else _label(s, one.curve[s.column]) for s in slices if not s.within
+        ]
+        further = [s.column for s in slices if s.within]
+        parts = [rows] if not further else [part for _, part in rows.groupby(further, sort=True)]
+        for i, part in enumerate(parts):
+            levels = (*own, *[_label(s, part[s.column].iloc[0]) for s in slices if s.within])
+            curve = Curve(model, levels, _points(one, part), self._line(one, part), baseline=_is_baseline(model))
+            if i == len(parts) - 1:
+                found = tuple(_parameters(one, {} if curve.baseline else true, units))
+                curve = replace(curve, parameters=found, verdict=one.verdict, note=one.note, r2=one.r2, rmse=one.rmse)
+            yield curve
+
+    def _line(self, one: Fit, rows: pd.DataFrame) -> tuple[Knot, ...]:
+        x, *further = one.inputs.values()
+        if not one.value:
+            return ()
+        grid = _grid(rows[x].to_numpy(float), self.per_line)
+        inputs = {x: grid} | {c: np.full(len(grid), rows[c].mean()) for c in further}
+        found = one.predict(inputs, self._sampling(one, rows, grid))
+        knots = (
+            Knot(u, *map(float, row))
+            for u, row in zip(grid, found[["predicted", "low", "high"]].to_numpy(), strict=True)
+        )
+        return tuple(k for k in knots if words.finite(k.y))
+
+    def _sampling(self, one: Fit, rows: pd.DataFrame, grid: Any) -> Any:
+        """Return the variance of a new run's sampling error along the line, where the fit knew it apart."""
+        if not self.known_errors or one.y != "value" or "stderr" not in rows:
+            return 0.0
+        scale = rows["value"] if one.criterion == "log" else 1.0
+        x = rows[next(iter(one.inputs.values()))]
+        variance = ((rows["stderr"] / scale) ** 2).groupby(x).mean().dropna()
+        return np.interp(grid, variance.index.to_numpy(float), variance.to_numpy()) if len(variance) else 0.0
+
+
+def _where(frame: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the rows that have these values; nothing equals nothing here."""
+    for column, value in values.items():
+        frame = frame[frame[column].isna() if pd.isna(value) else frame[column] == value]
+    return frame
+
+
+# ── parts of a panel ─────────────────────────────────────────────────────────────────────────────────────────────────
+def _is_baseline(model: str) -> bool:
+    return model.endswith("untrained") or model.startswith("gene-mean")
+
+
+def _measure(rows: pd.DataFrame, y: str) -> tuple[str, str]:
+    """Return the name and the unit of what is measured."""
+    if y != "value":
+        return words.column(y), ""
+    name = words.listing([str(v) for v in pd.unique(rows["metric"])]) if "metric" in rows else "value"
+    units = [str(v) for v in pd.unique(rows["unit"].dropna())] if "unit" in rows else []
+    return name, units[0] if len(units) == 1 else ""
+
+
+def _level_column(rows: pd.DataFrame, column: str) -> str:
+    return f"{column}_level" if f"{column}_level" in rows else column
+
+
+def _slice(rows: pd.DataFrame, column: str, within: bool) -> Slice:
+    """Return the levels of a column in order; an unlimited one ("all") is placed by what was measured."""
+    values: dict[str, float] = {}
+    measured = column.removesuffix("_level")
+    for value in sorted(v for v in pd.unique(rows[column].dropna())):
+        text, place = words.level(value), float(value)
+        if math.isinf(place) and measured in rows:
+            place = float(rows.loc[rows[column] == value, measured].mean())
+            text = f"all ({place:,.0f})"
+        values[text] = place
+    finite = {text: place for text, place in values.items() if math.isfinite(place)}
+    return Slice(column, tuple(values), finite, within)
+
+
+def _label(part: Slice, value: Any) -> str | None:
+    if pd.isna(value):
+        return None
+    return part.levels[-1] if math.isinf(value) else words.level(value)
+
+
+def _points(one: Fit, rows: pd.DataFrame) -> tuple[Point, ...]:
+    ends = ("low", "high") if one.y == "value" else (f"{one.y}_low", f"{one.y}_high")
+    replicate = next((c for c in REPLICATES if c in rows), None)
+    predicted = one.predict({c: rows[c].to_numpy(float) for c in one.inputs.values()})["predicted"]
+    x, n = next(iter(one.inputs.values())), len(rows)
+    nothing = [OPEN] * n
+    low, high = (rows[c] if c in rows and pd.api.types.is_numeric_dtype(rows[c]) else nothing for c in ends)
+    names = rows[replicate].map(words.level) if replicate else [""] * n
+    notes = rows["verdict"].where(rows["verdict"] != "ok", "").fillna("") if "verdict" in rows else [""] * n
+    columns = zip(rows[x], rows[one.y], low, high, predicted, names, rows[HELD], notes, strict=True)
+    return tuple(
+        Point(float(u), float(v), float(a), float(b), float(p), str(name), bool(held), str(note))
+        for u, v, a, b, p, name, held, note in columns
+    )
+
+
+def _grid(x: Any, count: int) -> Any:
+    low, high = float(np.min(x)), float(np.max(x))
+    positive = x[x > 0]
+    if low >= 0 and len(positive) and high / positive.min() > 8:  # evenly on a log axis
+        return np.geomspace(positive.min(), high, count)
+    return np.linspace(low, high, count)
+
+
+def _parameters(one: Fit, true: Mapping[str, float], units: Mapping[str, str]) -> Iterator[Parameter]:
+    for name, value in one.value.items():
+        log = getattr(one.law.params[name], "log", False)
+        yield Parameter(name, value, one.low[name], one.high[name], units[name], log, true.get(name, OPEN))

@@ -1,0 +1,1 @@
+"""How much an embedding knows, in bits, with an interval. One member a file."""

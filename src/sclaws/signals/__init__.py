@@ -1,0 +1,1 @@
+"""What an embedding should know about: labels, quantities, proteins."""

@@ -1,0 +1,88 @@
+"""Which cells train, which stop the training, which are only ever tested: decided first, by a hash of names alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sclaws.errors import DataError, did_you_mean
+from sclaws.hashing import name_ids, ranked
+from sclaws.protocols import Ids
+from sclaws.view import View
+
+
+class Parts(NamedTuple):
+    """Three disjoint views of one source."""
+
+    train: View
+    valid: View
+    test: View
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of the cells for testing and for early stopping; the rest trains.
+
+    With ``by`` (an ``obs`` column: donor, clone, block) groups stay whole: groups are taken in a hashed order until a
+    part has its share, so the shares are then approximate. Replicates differ in their seed, everything else on a grid
+    shares the same test cells.
+    """
+
+    test: float = 0.2
+    valid: float = 0.1
+    by: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (0 < self.test < 1 and 0 < self.valid < 1 and self.test + self.valid < 1):
+            raise DataError(
+                f"split: test = {self.test} and valid = {self.valid} must be shares above 0 that leave cells to train"
+            )
+
+    def parts(self, view: View, *, seed: int) -> Parts:
+        """Return the three parts; raise ``DataError`` when there are too few cells or groups for them."""
+        units = view.cell_ids if self.by is None else self._groups(view)
+        test = _first(units, self.test * view.n_obs, seed)
+        rest = ~test
+        valid = np.zeros_like(test)
+        valid[rest] = _first(units[rest], self.valid * view.n_obs, seed)
+        train = rest & ~valid
+        for name, part in (("test", test), ("valid", valid), ("train", train)):
+            if part.sum() < 2:
+                what = f"{len(np.unique(units))} groups in obs[{self.by!r}]" if self.by else f"{view.n_obs} cells"
+                raise DataError(f"split: {what} leave {int(part.sum())} cells for {name}; three parts of 2 are needed")
+        return Parts(*(view.take(np.flatnonzero(part)) for part in (train, valid, test)))
+
+    def _groups(self, view: View) -> Ids:
+        if self.by not in view.obs:
+            raise DataError(f"split: by = {self.by!r} is not a column of obs; {did_you_mean(str(self.by), view.obs)}")
+        column = view.obs[self.by]
+        if column.isna().any():
+            raise DataError(f"split: obs[{self.by!r}] is missing for {int(column.isna().sum())} cells; fill or drop them")
+        names, codes = np.unique(column.astype(str).to_numpy(), return_inverse=True)
+        return name_ids(names)[codes]
+
+
+def _first(units: Ids, wanted: float, seed: int) -> NDArray[np.bool_]:
+    """Return the mask of whole units, in hashed order, until ``wanted`` cells are reached (at least one unit)."""
+    ids, codes, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    order = ranked(ids, seed)
+    before = np.concatenate([[0], np.cumsum(sizes[order])[:-1]])
+    chosen = np.zeros(len(ids), dtype=bool)
+    chosen[order[before < max(round(wanted), 1)]] = True
+    mask: Any = chosen[codes]
+    return mask  # type: ignore[no-any-return]
+
+
+def refuse_cut_groups(parts: Parts, by: str, signal: str) -> None:
+    """Raise ``DataError`` when a group of ``obs[by]`` has cells both in training and in test."""
+    if by not in parts.test.obs:
+        return  # the signal's own check names the missing column
+    shared = set(parts.test.obs[by].dropna()) & (set(parts.train.obs[by].dropna()) | set(parts.valid.obs[by].dropna()))
+    if shared:
+        raise DataError(
+            f"signal {signal}: {len(shared)} groups of obs[{by!r}] (such as {sorted(map(str, shared))[0]!r}) have cells "
+            f'in training and in test, so the test leaks; set split = {{ by = "{by}" }}'
+        )

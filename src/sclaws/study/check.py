@@ -1,0 +1,67 @@
+"""Everything that can be found wrong before any work is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from sclaws import trial as trials
+from sclaws.errors import DataError, SclawsError
+from sclaws.grid import Run, Setting, Trial
+from sclaws.plugins import Spec
+from sclaws.split import refuse_cut_groups
+
+
+def check(runs: Sequence[Run]) -> list[str]:
+    """Build every component, load every data set, split it, try every level; return what was found, in sentences.
+
+    Raises the first error. Costs one load of each data set and one walk over the training cells of each replicate.
+    """
+    for spec in _components(runs):
+        spec.build()
+    said = []
+    for dataset in dict.fromkeys(run.trial.dataset for run in runs):
+        mine = [run for run in runs if run.trial.dataset == dataset]
+        try:
+            said += list(_data(dataset, mine))
+        except SclawsError as error:
+            raise type(error)(f"data set {dataset.label}: {error}") from error
+    return said
+
+
+def _components(runs: Iterable[Run]) -> list[Spec]:
+    found: dict[Spec, None] = {}
+    for run in runs:
+        axes = [s.axis for s in (*run.trial.levels, *run.test_levels)]
+        found |= dict.fromkeys([run.trial.model, run.score, *axes, *([run.signal] if run.signal else [])])
+    return list(found)
+
+
+def _data(dataset: Spec, runs: Sequence[Run]) -> Iterator[str]:
+    view = trials.whole(dataset)
+    depth = f", {view.totals.mean():,.0f} per cell in the mean" if view.counts else ""
+    yield f"{dataset.label}: {view.n_obs:,} cells x {view.n_vars:,} features{depth}"
+    for signal in dict.fromkeys(run.signal for run in runs if run.signal):
+        if hasattr(built := signal.build(), "check"):
+            built.check(view.source.adata)
+        yield f"signal {signal.label}: found"
+    for trial in dict.fromkeys(_bare(run.trial) for run in runs):
+        for signal in dict.fromkeys(run.signal for run in runs if run.signal):
+            if by := getattr(signal.build(), "by", None):
+                refuse_cut_groups(trials.parts(trial), by, signal.label)
+        for setting in dict.fromkeys(_settings(run for run in runs if _bare(run.trial) == trial)):
+            trials.recipe(trial, setting, trials.parts(trial).train)
+        sizes = [part.n_obs for part in trials.parts(trial)]
+        yield f"replicate {trial.replicate}: {sizes[0]:,} cells train, {sizes[1]:,} validate, {sizes[2]:,} test"
+        if sizes[2] < 50:
+            raise DataError(f"{sizes[2]} test cells are too few to score; raise split.test or bring more cells")
+
+
+def _bare(trial: Trial) -> Trial:
+    """Return the trial without levels and model: what identifies a split of a data set."""
+    return Trial(trial.dataset, trial.split, trial.replicate, (), Spec("models", ""))
+
+
+def _settings(runs: Iterable[Run]) -> Iterator[Setting]:
+    for run in runs:
+        yield from run.trial.levels
+        yield from run.test_levels

@@ -1,0 +1,125 @@
+"""The store's records -> the table: one row a run and metric."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sclaws.grid import Run
+from sclaws.plugins import Spec
+from sclaws.store import Store
+from sclaws.table import Table
+
+SUMMARY = ("value", "low", "high", "stderr", "unit", "n", "verdict")
+
+
+def table(runs: Sequence[Run], store: Store) -> Table:
+    """Return the table of what is stored of these runs. Time and memory grow with the number of runs."""
+    axes = sorted({s.name for run in runs for s in (*run.trial.levels, *run.test_levels)})
+    records = {record["key"]: record for record in store.read_runs([run.key for run in runs])}
+    trials: dict[str, dict[str, Any]] = {key: store.trial(key) or {} for key in {run.trial.key for run in runs}}
+    rows, draws = [], {}
+    for run in (run for run in runs if run.key in records):
+        record = records[run.key]
+        common = _common(run, axes, trials[run.trial.key].get("measured", {}), record["measured_test"])
+        for metric, estimate in sorted(record["estimates"].items()):
+            summary = {name: estimate[name] for name in SUMMARY}
+            rows.append({"run": run.key, "metric": metric, **common[0], **summary, **common[1]})
+            if estimate["draws"]:
+                draws[run.key, metric] = estimate["draws"]
+    frame = pd.DataFrame(rows)
+    return Table(frame, draws=_draws(draws), provenance=_provenance(runs, trials, records, store), failures=failures(runs, store))
+
+
+def _common(
+    run: Run, axes: Sequence[str], measured: Mapping[str, float], tested: Mapping[str, float]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns that name a run, and the measured and nominal columns; the level "all" is infinite."""
+    trial = run.trial
+    named = {
+        "trial": trial.key,
+        "dataset": dataset_label(trial.dataset),
+        "evaluated_on": dataset_label(trial.dataset),
+        "model": trial.label,
+        "signal": run.signal.label if run.signal else "none",
+        "score": run.score.label,
+        "replicate": trial.replicate,
+        "status": "ok",
+    }
+    train = {s.name: s.level for s in trial.levels}
+    test = {s.name: s.level for s in run.test_levels}
+    nominal = {f"{name}_level": train.get(name, np.inf) for name in axes}
+    nominal |= {f"{name}_test_level": test.get(name, np.inf) for name in axes if f"{name}_test" in _suffixed(tested)}
+    return named, {**measured, **_suffixed(tested), **nominal}
+
+
+def _suffixed(tested: Mapping[str, float]) -> dict[str, float]:
+    return {f"{name}_test": value for name, value in tested.items()}
+
+
+def dataset_label(spec: Spec) -> str:
+    """Return a data set's name in tables: its file's, if it has one."""
+    return Path(dict(spec.fields)["path"]).stem if "path" in dict(spec.fields) else spec.label
+
+
+def _draws(draws: Mapping[tuple[str, str], Sequence[float]]) -> pd.DataFrame | None:
+    if not draws:
+        return None
+    index = pd.MultiIndex.from_tuples(list(draws), names=["run", "metric"])
+    return pd.DataFrame(np.array(list(draws.values())), index=index)
+
+
+def failures(runs: Sequence[Run], store: Store) -> pd.DataFrame:
+    """Return one row for each trial or run of the study that failed: what it was, and what went wrong."""
+    stored = store.failures()
+    units = {run.trial.key: (run, "training") for run in runs} | {run.key: (run, run.score.label) for run in runs}
+    rows = [
+        {
+            "key": key,
+            "model": run.trial.label,
+            "step": step,
+            "levels": ", ".join(f"{s.name} = {s.level:g}" for s in run.trial.levels) or "all",
+            "replicate": run.trial.replicate,
+            "error": stored[key]["error"],
+            "message": stored[key]["message"],
+        }
+        for key, (run, step) in units.items()
+        if key in stored
+    ]
+    return pd.DataFrame(rows, columns=["key", "model", "step", "levels", "replicate", "error", "message"])
+
+
+def _provenance(
+    runs: Sequence[Run], trials: Mapping[str, Mapping[str, Any]], records: Mapping[str, Any], store: Store
+) -> dict[str, Any]:
+    """Return what was run and with what; several values of a version mean that the table mixes them."""
+    made = [record["provenance"] for record in trials.values() if "provenance" in record]
+    versions: dict[str, list[str]] = {}
+    for name, value in sorted(set(itertools.chain.from_iterable(_flat(p) for p in made))):
+        versions.setdefault(name, []).append(value)
+    datasets = {spec: store.dataset(_key(spec)) for spec in dict.fromkeys(run.trial.dataset for run in runs)}
+    return {
+        "trials": len(trials),
+        "runs": len(runs),
+        "runs_done": len(records),
+        "versions": versions,
+        "mixed": sorted(name for name, values in versions.items() if len(values) > 1),
+        "datasets": {dataset_label(spec): info for spec, info in datasets.items() if info},
+        "train_seconds": round(sum(p["seconds"] for p in made), 1),
+    }
+
+
+def _key(spec: Spec) -> str:
+    from sclaws import keys
+
+    return keys.key(spec.describe())
+
+
+def _flat(made: Mapping[str, Any]) -> list[tuple[str, str]]:
+    plain = {name: str(made[name]) for name in ("machine", "device", "threads") if name in made}
+    return [*made["versions"].items(), *plain.items()]

@@ -1,0 +1,140 @@
+"""What every model must do, whatever it is."""
+
+import os
+
+import anndata
+import numpy as np
+import pytest
+from scipy import sparse
+
+from sclaws.errors import ModelError
+from sclaws.models.gene_mean import GeneMean
+from sclaws.models.oracle import Oracle
+from sclaws.models.pca import PCA
+from sclaws.models.random_projection import RandomProjection
+from sclaws.models.scvi import SCVI
+from sclaws.view import View
+
+QUICK_SCVI = SCVI(n_latent=4, n_hidden=16, n_genes=50, max_updates=60, check_every=10)
+MODELS = {
+    "random-projection": RandomProjection(dim=8),
+    "random-projection(lognorm)": RandomProjection(dim=8, on="lognorm"),
+    "pca": PCA(dim=8, n_genes=50),
+    "gene-mean": GeneMean(),
+    "scvi": QUICK_SCVI,
+    "oracle": Oracle(),
+}
+OF_COUNTS = [name for name in MODELS if name != "oracle"]
+WITH_LOSSES = ["gene-mean", "scvi"]
+every = pytest.mark.parametrize("name", MODELS)
+every_of_counts = pytest.mark.parametrize("name", OF_COUNTS)
+
+
+@pytest.fixture(scope="module")
+def trained(parts):
+    """Every model trained once."""
+    return {name: model.fit(parts.train, parts.valid, seed=11) for name, model in MODELS.items()}
+
+
+@every
+def test_embeds_any_view_with_finite_floats(name, trained, parts):
+    model = trained[name]
+    for view in (parts.test, parts.train, parts.test.take([3]), parts.test.take(np.arange(0))):
+        embedding = model.embed(view)
+        assert embedding.ndim == 2
+        assert embedding.shape == (len(view), model.embed(parts.test).shape[1])
+        assert embedding.dtype == np.float32
+        assert np.isfinite(embedding).all()
+
+
+@every
+def test_same_seed_same_bytes(name, trained, parts):
+    again = MODELS[name].fit(parts.train, parts.valid, seed=11)
+    assert again.embed(parts.test).tobytes() == trained[name].embed(parts.test).tobytes()
+    if name in WITH_LOSSES:
+        one, two = (m.losses(parts.test, seed=3) for m in (again, trained[name]))
+        assert one.tobytes() == two.tobytes()
+
+
+@every_of_counts
+def test_nothing_of_a_test_cell_reaches_the_model(name, trained, parts, changed):
+    """The other cells hold other counts; only scVI may look at validation cells, to stop."""
+    valid = parts.valid if name == "scvi" else changed.valid
+    other = MODELS[name].fit(changed.train, valid, seed=11)
+    assert other.embed(parts.test).tobytes() == trained[name].embed(parts.test).tobytes()
+
+
+@every_of_counts
+def test_a_cell_is_embedded_alone_as_among_others(name, trained, parts):
+    alone = np.vstack([trained[name].embed(parts.test.take([i])) for i in range(5)])
+    np.testing.assert_allclose(alone, trained[name].embed(parts.test)[:5], rtol=1e-4, atol=1e-5)
+
+
+@every_of_counts
+def test_genes_are_found_by_name_in_any_order_among_any_others(name, trained, parts):
+    rng = np.random.default_rng(0)
+    adata = parts.adata[380:].copy()
+    more = sparse.csr_matrix(rng.poisson(5, size=(120, 7)).astype(np.float32))
+    wide = anndata.AnnData(sparse.csr_matrix(sparse.hstack([adata.X, more])))
+    wide.var_names = [*adata.var_names, *(f"other{j}" for j in range(7))]
+    wide.obs_names = adata.obs_names
+    shuffled = View.of(wide).choose(rng.permutation(87))
+    np.testing.assert_allclose(trained[name].embed(shuffled), trained[name].embed(parts.test), rtol=1e-5, atol=1e-5)
+
+
+@every_of_counts
+def test_missing_genes_are_counted(name, trained, parts):
+    with pytest.raises(ModelError, match="3 of the 80 features it was trained on are not in these data.*'gene0'"):
+        trained[name].embed(parts.test.choose(np.arange(3, 80)))
+
+
+@every_of_counts
+def test_a_cell_without_molecules_trains_and_embeds(name, parts):
+    adata = parts.adata.copy()
+    dense = adata.X.toarray()
+    dense[[0, 1, 320, 400]] = 0
+    adata.X = sparse.csr_matrix(dense)
+    view = View.of(adata)
+    model = MODELS[name].fit(view.take(np.arange(300)), view.take(np.arange(300, 380)), seed=1)
+    assert np.isfinite(model.embed(view.take(np.arange(380, 500)))).all()
+    if name in WITH_LOSSES:
+        assert np.isfinite(model.losses(view.take([400]), seed=0)).all()
+
+
+@pytest.mark.parametrize("name", ["random-projection", "random-projection(lognorm)", "pca", "gene-mean", "scvi"])
+def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
+    trained[name].save(tmp_path / "model")
+    loaded = MODELS[name].load(tmp_path / "model")
+    assert loaded.embed(parts.test).tobytes() == trained[name].embed(parts.test).tobytes()
+    assert list(loaded.features) == list(parts.train.feature_names)
+    assert getattr(loaded, "n_params", 0) == getattr(trained[name], "n_params", 0)
+    if name in WITH_LOSSES:
+        np.testing.assert_array_equal(loaded.losses(parts.test, seed=5), trained[name].losses(parts.test, seed=5))
+        np.testing.assert_array_equal(loaded.baseline_losses(parts.test), trained[name].baseline_losses(parts.test))
+    with pytest.raises(ModelError, match="train it again"):
+        MODELS[name].load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["random-projection(lognorm)", "pca", "gene-mean", "scvi"])
+def test_values_that_are_not_counts_are_refused(name, parts):
+    adata = anndata.AnnData(np.random.default_rng(0).standard_normal((60, 20)).astype(np.float32))
+    with pytest.raises(ModelError, match="needs counts, and there is a value of .* scaled values"):
+        MODELS[name].fit(View.of(adata), View.of(adata), seed=0).embed(View.of(adata))
+
+
+@every
+def test_nothing_is_written_or_seeded_or_set(name, parts, tmp_path, monkeypatch, capfd):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    before = np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes(), torch.get_num_threads()  # noqa: NPY002
+    MODELS[name].fit(parts.train, parts.valid, seed=2).embed(parts.test)
+    after = np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes(), torch.get_num_threads()  # noqa: NPY002
+    assert before == after
+    assert os.listdir(tmp_path) == []
+    assert capfd.readouterr() == ("", "")
+
+
+@every
+def test_cost_grows_with_cells(name):
+    assert 0 < MODELS[name].cost(1e3, 1e3) <= MODELS[name].cost(1e5, 1e3)

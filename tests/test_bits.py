@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from scipy import optimize, sparse, stats
+
+from sclaws import bits
+from sclaws.errors import DataError
+
+
+def simulate(dispersion, *, cells, mean=2.0, seed=0):
+    """Negative binomial counts (cells, genes) of the given dispersions, then two steady genes that make the total."""
+    rng = np.random.default_rng(seed)
+    depth = rng.lognormal(0, 0.4, size=(cells, 1))
+    rates = rng.gamma(1 / np.asarray(dispersion), np.asarray(dispersion), size=(cells, len(dispersion)))
+    steady = rng.poisson(20_000 * depth * np.ones(2))
+    return sparse.csr_matrix(np.hstack([rng.poisson(mean * depth * rates), steady]).astype(np.float32))
+
+
+@pytest.mark.parametrize("dispersion", [1e-4, 0.03, 1.0, 40.0])
+@pytest.mark.parametrize("mean", [1e-4, 0.3, 12.0, 900.0])
+def test_negative_binomial_agrees_with_scipy(mean, dispersion):
+    x = np.array([0, 1, 2, 7, 60, 1000])
+    r = 1 / dispersion
+    ours = bits.negative_binomial(x, mean, dispersion)
+    np.testing.assert_allclose(ours, -stats.nbinom.logpmf(x, r, r / (r + mean)) / np.log(2), rtol=1e-9, atol=1e-9)
+
+
+def test_negative_binomial_is_a_probability():
+    x = np.arange(4000)
+    assert np.sum(2 ** -bits.negative_binomial(x, 15.0, 0.8)) == pytest.approx(1, abs=1e-12)
+
+
+def test_a_mean_of_zero_allows_zero_alone():
+    assert bits.negative_binomial(0, 0.0, 1.0) == 0
+    assert bits.negative_binomial(1, 0.0, 1.0) == np.inf
+
+
+def test_losses_of_the_sparse_sum_are_those_of_the_dense_one(monkeypatch):
+    counts = simulate([0.1, 0.5, 2.0, 9.0], cells=50)
+    means = bits.gene_means(counts)
+    totals = counts.toarray().sum(axis=1, keepdims=True)
+    dense = bits.negative_binomial(counts.toarray(), totals * means.share, means.dispersion).mean(axis=1)
+    np.testing.assert_allclose(means.losses(counts), dense, rtol=1e-10)
+    monkeypatch.setattr(bits, "_BLOCK", 7)  # many blocks
+    np.testing.assert_allclose(means.losses(counts), dense, rtol=1e-10)
+
+
+def test_shares_are_molecules_over_molecules_with_half_a_molecule_each():
+    counts = sparse.csr_matrix(np.array([[3, 0, 1], [4, 0, 0]], dtype=np.float32))
+    np.testing.assert_allclose(bits.gene_means(counts).share, np.array([7.5, 0.5, 1.5]) / 9.5)
+
+
+def test_dispersions_are_recovered_from_many_cells():
+    truth = np.repeat([0.05, 0.3, 1.0, 4.0], 25)
+    fitted = bits.gene_means(simulate(truth, cells=8000)).dispersion[:100]
+    for value in np.unique(truth):
+        np.testing.assert_allclose(np.median(fitted[truth == value]), value, rtol=0.1)
+
+
+def test_dispersion_is_the_maximum_of_the_likelihood_that_a_scalar_search_finds():
+    counts = simulate(np.full(20, 0.7), cells=4000, seed=3)
+    means = bits.gene_means(counts)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    for gene in (0, 7):
+        x, mu = counts[:, gene].toarray().ravel(), totals * means.share[gene]
+        best = optimize.minimize_scalar(
+            lambda log, x=x, mu=mu: bits.negative_binomial(x, mu, np.exp(log)).sum(), bounds=(-7, 5), method="bounded"
+        )
+        assert means.dispersion[gene] == pytest.approx(np.exp(best.x), rel=0.02)  # the weak prior and 64 bins
+
+
+def test_a_gene_unseen_in_training_has_a_finite_loss_and_poisson_noise_is_no_crash():
+    rng = np.random.default_rng(0)
+    train = rng.poisson(3.0, size=(200, 5)).astype(np.float32)
+    train[:, 4] = 0
+    means = bits.gene_means(sparse.csr_matrix(train))
+    test = sparse.csr_matrix(np.array([[3, 2, 4, 1, 5], [0, 0, 0, 0, 0]], dtype=np.float32))
+    losses = means.losses(test)
+    assert np.isfinite(losses).all()
+    assert losses[1] == 0  # a cell without molecules holds no surprise, given its total
+    assert losses[0] < 20
+
+
+def test_no_molecule_at_all_is_an_error():
+    with pytest.raises(DataError, match="10 training cells have no molecule on these 3 genes"):
+        bits.gene_means(sparse.csr_matrix((10, 3), dtype=np.float32))
+
+
+def test_on_real_counts_the_dispersions_beat_poisson_and_moments(shared):
+    import anndata
+
+    counts = anndata.read_h5ad(shared / "data" / "worm_embryo.h5ad").X.tocsr()[:, :3000]
+    counts = counts[np.random.default_rng(0).permutation(counts.shape[0])]
+    train, test = counts[:1400], counts[1400:]
+    fitted = bits.gene_means(train)
+    x, totals = train.toarray(), train.toarray().sum(axis=1, keepdims=True)
+    mu = totals * fitted.share
+    moments = np.clip((((x - mu) ** 2 - mu).sum(axis=0)) / (mu**2).sum(axis=0), 1e-4, 1e3)
+    poisson = np.full_like(moments, 1e-6)
+    loss = {
+        name: bits.GeneMeans(fitted.share, d).losses(test).mean()
+        for name, d in {"fitted": fitted.dispersion, "moments": moments, "poisson": poisson}.items()
+    }
+    assert loss["fitted"] < loss["moments"] < loss["poisson"]

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+
+from sclaws import counts
+from sclaws.errors import DataError
+
+CELLS, GENES = ["a", "b"], ["g0", "g1", "g2"]
+
+
+def check(values):
+    return counts.checked(np.asarray(values), CELLS, GENES, where="d.h5ad, X", remedy="point `layer` to the counts")
+
+
+@given(hnp.arrays(np.int64, hnp.array_shapes(min_dims=2, max_dims=2), elements=st.integers(0, 2**24)))
+def test_any_form_of_the_same_counts_becomes_the_same_csr(values):
+    forms = [values, sparse.csc_matrix(values), sparse.coo_array(values), sparse.csr_array(values.astype(np.float64))]
+    for form in forms:
+        csr = counts.as_csr(form)
+        assert csr.dtype == np.float32
+        assert csr.has_sorted_indices
+        assert (csr.data != 0).all()
+        np.testing.assert_array_equal(csr.toarray(), values)
+        assert counts.first_problem(csr) is None
+
+
+def test_the_callers_matrix_is_left_alone():
+    mine = sparse.csr_matrix((np.array([1, 0, 2], np.float32), np.array([2, 1, 0]), np.array([0, 3])), shape=(1, 3))
+    before = mine.data.copy(), mine.indices.copy()
+    tidy = counts.as_csr(mine)
+    assert tidy.nnz == 2
+    np.testing.assert_array_equal(mine.data, before[0])
+    np.testing.assert_array_equal(mine.indices, before[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([[1, 0, 2], [0, np.nan, 1]], "cell 'b', gene 'g1' is nan, which is no finite number"),
+        ([[1, 0, np.inf], [0, 0, 1]], "cell 'a', gene 'g2' is inf, which is no finite number"),
+        ([[1, 0, 2], [-3, 0, 1]], "cell 'b', gene 'g0' is -3, and counts are not negative"),
+        ([[0, 0.69, 1.1], [0, 0, 1]], "cell 'a', gene 'g1' is 0.69, .* look like log-normalised values"),
+        ([[0, -0.7, 1.1], [0, 0, 1]], "cell 'a', gene 'g1' is -0.7, .* look like scaled values"),
+        ([[0, 0, 312.5], [0, 0, 1]], "cell 'a', gene 'g2' is 312.5, .* look like normalised values"),
+    ],
+)
+def test_the_first_value_that_is_no_count_is_named_with_what_it_looks_like(values, says):
+    with pytest.raises(DataError, match=rf"d\.h5ad, X: the value of {says}.*; point `layer` to the counts"):
+        check(values)

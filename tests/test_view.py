@@ -1,0 +1,67 @@
+"""A view is a recipe: chosen rows and features, in order, whatever was done before."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from sclaws.additive_noise import AdditiveNoise
+from sclaws.errors import DataError
+from sclaws.hashing import name_ids
+from sclaws.thinning import Thin
+from sclaws.view import View
+
+
+@pytest.fixture
+def adata() -> anndata.AnnData:
+    rng = np.random.default_rng(0)
+    made = anndata.AnnData(sparse.csr_matrix(rng.poisson(2, (30, 12)).astype(np.float32)))
+    made.obs_names, made.var_names = [f"c{i}" for i in range(30)], [f"g{i}" for i in range(12)]
+    made.obs["donor"] = pd.Categorical(["a", "b", "c"] * 10)
+    made.obsm["protein"] = rng.normal(size=(30, 3))
+    return made
+
+
+def test_rows_and_features_compose(adata: anndata.AnnData) -> None:
+    view = View.of(adata).take([5, 3, 9, 1]).choose(np.arange(12) % 2 == 0).take([2, 0]).choose([1, 0])
+    got = view.to_adata()
+    assert list(got.obs_names) == ["c9", "c5"]
+    assert list(got.var_names) == ["g2", "g0"]
+    assert (got.X.toarray() == adata.X[[9, 5]][:, [2, 0]].toarray()).all()
+    assert (view.obsm("protein") == adata.obsm["protein"][[9, 5]]).all()
+    assert (view.cell_ids == name_ids(["c9", "c5"])).all()
+    assert list(view.obs["donor"]) == ["a", "c"]
+    assert (view.totals == got.X.sum(axis=1).A1).all()
+
+
+def test_materialised_view_is_equal_and_remembers(adata: anndata.AnnData) -> None:
+    view = View.of(adata).take(np.arange(29, -1, -1)).choose([4, 2, 8]).corrupt(Thin.keep(0.5, 0))
+    done = view.materialise()
+    assert (done.to_adata().X != view.to_adata().X).nnz == 0
+    assert (done.cell_ids == view.cell_ids).all()
+    assert (done.feature_ids == view.feature_ids).all()
+    assert done.applied == view.applied
+    assert not done.corruptions
+    twice = Thin.keep(0.5, 1)  # a second corruption sees the first one's result
+    assert (done.corrupt(twice).to_adata().X != view.corrupt(twice).to_adata().X).nnz == 0
+
+
+def test_duplicate_names_are_refused(adata: anndata.AnnData) -> None:
+    adata.var_names = ["same", "same", *adata.var_names[2:]]
+    with pytest.raises(DataError, match="var_names: 'same' occurs more than once"):
+        View.of(adata)
+
+
+def test_additive_noise_is_normal_scaled_and_order_free() -> None:
+    adata = anndata.AnnData(np.zeros((400, 50), dtype=np.float32))
+    view = View.of(adata)
+    one = view.corrupt(AdditiveNoise(1.0, 0)).to_adata().X
+    assert abs(one.mean()) < 4 / np.sqrt(one.size)
+    assert abs(one.var() - 1) < 4 * np.sqrt(2 / one.size)
+    assert abs((one**4).mean() - 3) < 4 * np.sqrt(96 / one.size)  # kurtosis of a normal, var of x⁴ is 96
+    np.testing.assert_allclose(view.corrupt(AdditiveNoise(3.0, 0)).to_adata().X, 3 * one, rtol=1e-6)
+    parts = np.vstack([b.values for b in view.corrupt(AdditiveNoise(1.0, 0)).batches(37)])
+    assert (parts == one).all()
+    other = view.corrupt(AdditiveNoise(1.0, 1)).to_adata().X
+    assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
