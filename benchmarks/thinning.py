@@ -26,7 +26,9 @@ def main() -> None:
     adata = anndata.read_h5ad(args.path)
     view = View.of(adata)
     totals = np.asarray(adata.X.sum(axis=1)).ravel()
-    print(f"{args.path.rsplit('/', 1)[-1]}: {adata.n_obs:,} cells x {adata.n_vars:,} genes, {totals.sum():,.0f} molecules")
+    print(
+        f"{args.path.rsplit('/', 1)[-1]}: {adata.n_obs:,} cells x {adata.n_vars:,} genes, {totals.sum():,.0f} molecules"
+    )
     for fraction in (0.03, 0.1, 0.3, 0.9):
         ours, theirs = [], []
         for number in range(args.runs + 1):

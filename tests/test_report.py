@@ -174,7 +174,7 @@ def test_a_point_tells_what_it_is_and_stays_inert(opened):
     opened.locator("#chart-0 .mark-symbol.role-mark path").first.hover(force=True)
     told = opened.locator("#vg-tooltip-element.visible")
     told.wait_for()
-    assert HOSTILE in told.inner_text() or "pca" in told.inner_text()
+    assert HOSTILE in told.inner_text()
     assert "all (4,000) training cells" in told.inner_text()
     assert told.locator("img, script").count() == 0
 

@@ -162,7 +162,9 @@ def test_mixed_levels_of_another_axis():
 
 
 def test_nominal_levels_tell_measured_depths_together():
-    cells = pd.concat([curve(umi_level=[1, 2, 3], n_cells_level=n, mi=np.random.default_rng(n).random(3)) for n in (5, 9)])
+    cells = pd.concat(
+        [curve(umi_level=[1, 2, 3], n_cells_level=n, mi=np.random.default_rng(n).random(3)) for n in (5, 9)]
+    )
     cells["umi"] += np.arange(6) / 100  # the measured depth differs a little between the curves
     refused(cells, "differ in 'n_cells_level'.*add --by n_cells_level")
 

@@ -20,6 +20,7 @@ app = App(
     name="sclaws",
     help="What limits a model of cells: too few cells, too shallow a measurement, too few genes, too small a network?",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # main says what is kept
 )
 Profile = Annotated[str | None, Parameter(help="a profile of the study, such as smoke or laptop")]
 Out = Annotated[Path | None, Parameter(help="the folder for results, instead of the study's own")]
@@ -49,7 +50,9 @@ def demo(*, out: Out = None) -> int:
 
     text = files("sclaws.studies").joinpath("demo.toml").read_text(encoding="utf-8")
     study = Study.parse(text, name="demo", folder=Path.cwd(), out=out or Path("sclaws-demo"))
-    print("simulated tissue -> fewer cells, fewer molecules -> two models -> information about a protein -> noise law\n")
+    print(
+        "simulated tissue -> fewer cells, fewer molecules -> two models -> information about a protein -> noise law\n"
+    )
     result = study.run()
     print(f"\n{study.beside_truth(result.fits)}\n")
     return _told(result)
@@ -150,9 +153,7 @@ def trial(study: Path, key: str, *, profile: Profile = None, out: Out = None) ->
 
 
 @app.command
-def score(
-    x: Path, y: Path | None = None, *, score: str = "gaussian", seed: int = 0, json: bool = False
-) -> int:
+def score(x: Path, y: Path | None = None, *, score: str = "gaussian", seed: int = 0, json: bool = False) -> int:
     """Measure the information between two arrays, in bits with a 95 % interval.
 
     Examples: sclaws score X.npy Y.npy --score ksg; sclaws score both.npz --score gaussian --json
@@ -169,7 +170,11 @@ def score(
     from sclaws.study.arrays import estimate
 
     found = estimate(x, y, score, seed)
-    print(_json(found) if json else "{value:.4g} {unit} ({low:.4g} to {high:.4g}), {estimator}, n = {n}: {verdict}".format(**found))
+    print(
+        _json(found)
+        if json
+        else "{value:.4g} {unit} ({low:.4g} to {high:.4g}), {estimator}, n = {n}: {verdict}".format(**found)
+    )
     return 0
 
 

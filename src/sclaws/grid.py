@@ -76,7 +76,7 @@ class Trial:
         return out | ({"untrained": True} if self.untrained else {})
 
     def seed(self, purpose: str) -> int:
-        """Return the seed for a purpose ("split", "axis n_cells", "model", "score"); never depends on level or model."""
+        """Return the seed for a purpose ("split", "axis n_cells", "model", "score"), whatever level and model."""
         return keys.seed(self.data_seed, purpose)
 
     def on(self, part: str) -> tuple[Setting, ...]:
@@ -183,7 +183,7 @@ def trains_loss(model: Spec) -> bool:
 
 
 def _models(value: Any, folder: Path | str) -> Iterator[tuple[Spec, bool]]:
-    table = {"use": value} if isinstance(value, str) else dict(value)
+    table: dict[str, Any] = {"use": value} if isinstance(value, str) else dict(value)
     untrained = bool(table.pop("untrained", False))
     sweep = table.pop("sweep", {})
     for name, choices in sweep.items():
@@ -221,7 +221,9 @@ def _design(block: Mapping[str, Any], axes: Mapping[str, Spec], where: str) -> I
     if design not in ("cartesian", "zip"):
         raise StudyError(f"{where}: design = {design!r}; {did_you_mean(design, ('cartesian', 'zip'))}")
     if design == "zip" and len({len(v) for v in lists.values()}) > 1:
-        raise StudyError(f"{where}: design = 'zip' pairs levels, but their numbers differ: { {k: len(v) for k, v in lists.items()} }")
+        raise StudyError(
+            f"{where}: design = 'zip' pairs levels, but their numbers differ: { {k: len(v) for k, v in lists.items()} }"
+        )
     combine = zip if design == "zip" else itertools.product
     for combination in combine(*lists.values()):
         yield tuple(Setting(n, axes[n], lv) for n, lv in zip(lists, combination, strict=True) if lv != "all")
@@ -257,7 +259,7 @@ def levels(value: Any, name: str, whole: bool = False) -> list[Any]:
         return [_level(v, name, whole) for v in _log(value, name)]
     found = [_level(v, name, whole) for v in _list(value)]
     if not found:
-        raise StudyError(f"levels.{name} is empty: give a list, {{ log = [low, high, n] }} or \"all\"")
+        raise StudyError(f'levels.{name} is empty: give a list, {{ log = [low, high, n] }} or "all"')
     return list(dict.fromkeys(found))
 
 
@@ -269,7 +271,9 @@ def _log(value: Mapping[str, Any], name: str) -> list[float]:
     except (KeyError, TypeError, ValueError):
         good = False
     if not good:
-        raise StudyError(f"levels.{name} = {dict(value)!r} must be {{ log = [low, high, n] }} with 0 < low < high, n >= 2")
+        raise StudyError(
+            f"levels.{name} = {dict(value)!r} must be {{ log = [low, high, n] }} with 0 < low < high, n >= 2"
+        )
     return [float(v) for v in np.geomspace(low, high, n)]
 
 
@@ -277,7 +281,7 @@ def _level(value: Any, name: str, whole: bool) -> Level:
     if value == "all":
         return "all"
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
-        raise StudyError(f"levels.{name}: {value!r} is neither a number above 0 nor \"all\"")
+        raise StudyError(f'levels.{name}: {value!r} is neither a number above 0 nor "all"')
     return float(round(value)) if whole else float(f"{value:.12g}")
 
 

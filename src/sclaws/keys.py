@@ -41,7 +41,7 @@ def key(description: Any) -> str:
 
 
 def seed(*parts: Any) -> int:
-    """Return a seed in [0, 2³¹) derived from the parts (data, split, replicate, purpose): never from levels or model."""
+    """Return a seed in [0, 2³¹) derived from its parts: data, split, replicate, purpose; never levels or model."""
     return int(key(list(parts)), 16) % (2**31)
 
 

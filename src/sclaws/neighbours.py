@@ -1,7 +1,7 @@
 """Exact nearest neighbours under the maximum norm, on all cores, for 10² to 10⁵ points and 1 to about 50 dimensions.
 
-One method for every dimension: points are sorted into boxes of about a hundred by median cuts, and a query visits only the
-boxes that it must. Inside a box the distances of one dimension are taken for all points at once, which the compiler
+One method for every dimension: points are sorted into boxes of about a hundred by median cuts, and a query visits only
+the boxes that it must. Inside a box the distances of one dimension are taken for all points at once, which the compiler
 turns into vector instructions; that is what beats a tree of single points once the dimension exceeds three. The
 numbers are exact, compared as they are computed (``|a - b|`` in float64), so they equal those of any other exact
 method and do not depend on the number of threads. Memory: two copies of the points.
@@ -9,8 +9,11 @@ method and do not depend on the number of threads. Memory: two copies of the poi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numba
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ from sclaws.protocols import Floats, Ints
 
 _BOX = 128  # points a box, measured: 64 is a little faster below four dimensions, 128 above
 _FAST = {"nnan", "nsz"}  # points are finite, so minima and maxima may be taken in vectors; no rounding changes
+_WORTH_THREADS = 2e7  # differences of coordinates, at most: about 5 ms
 _QUERIES = 64  # points a parallel task: enough to outweigh its start
 
 
@@ -32,7 +36,8 @@ def kth_distance(points: Floats, k: int) -> NDArray[np.float64]:
         raise ValueError(f"k must lie in [1, {len(points) - 1}] for {len(points)} points, got {k}")
     boxes = _Boxes(points)
     out = np.empty(len(points))
-    _kth(boxes.columns, boxes.low, boxes.high, boxes.edges, k, out)
+    with _threads(points):
+        _kth(boxes.columns, boxes.low, boxes.high, boxes.edges, k, out)
     return boxes.unsorted(out)
 
 
@@ -47,7 +52,8 @@ def count_within(points: Floats, radius: Floats) -> NDArray[np.int64]:
         raise ValueError(f"one radius for each of the {len(points)} points is needed, got shape {radius.shape}")
     boxes = _Boxes(points)
     out = np.empty(len(points), dtype=np.int64)
-    _count(boxes.columns, boxes.low, boxes.high, boxes.edges, radius[boxes.order], out)
+    with _threads(points):
+        _count(boxes.columns, boxes.low, boxes.high, boxes.edges, radius[boxes.order], out)
     return boxes.unsorted(out)
 
 
@@ -57,6 +63,17 @@ def _checked(points: Floats) -> NDArray[np.float64]:
     if not np.isfinite(out).all():
         raise ValueError("points must be finite: a distance to NaN or infinity has no rank")
     return out
+
+
+@contextmanager
+def _threads(points: Floats) -> Iterator[None]:
+    """Use one thread when the work is a few milliseconds: on a busy machine, waiting for another would cost more."""
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(before if len(points) * points.size > _WORTH_THREADS else 1)
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 class _Boxes:

@@ -206,6 +206,10 @@ class View(Protocol):
         """Return the view with one more corruption, applied after those before it."""
         ...
 
+    def materialise(self) -> View:
+        """Return an equal view whose corruptions have been carried out, in memory."""
+        ...
+
 
 Recipe: TypeAlias = "Callable[[View], View]"
 
@@ -215,8 +219,8 @@ class Axis(Protocol):
 
     "rows" and "values" recipes are prepared on the whole training part of the split, so that a depth means the same
     whatever the number of cells; "features" recipes on the training cells that are left, as corrupted as they are.
-    Optional: ``whole = True`` for levels that are whole numbers, ``unit``. ``on`` is "rows", "values" or "features", and fixes the order in which axes act. A recipe is learned on training
-    cells and applied unchanged to any view (a "rows" recipe to training cells alone).
+    A recipe is applied unchanged to any view, a "rows" recipe to training cells alone. Optional: ``whole = True`` for
+    levels that are whole numbers, ``unit``.
     """
 
     @property

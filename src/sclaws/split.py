@@ -60,7 +60,9 @@ class Split:
             raise DataError(f"split: by = {self.by!r} is not a column of obs; {did_you_mean(str(self.by), view.obs)}")
         column = view.obs[self.by]
         if column.isna().any():
-            raise DataError(f"split: obs[{self.by!r}] is missing for {int(column.isna().sum())} cells; fill or drop them")
+            raise DataError(
+                f"split: obs[{self.by!r}] is missing for {int(column.isna().sum())} cells; fill or drop them"
+            )
         names, codes = np.unique(column.astype(str).to_numpy(), return_inverse=True)
         return name_ids(names)[codes]
 
@@ -83,6 +85,6 @@ def refuse_cut_groups(parts: Parts, by: str, signal: str) -> None:
     shared = set(parts.test.obs[by].dropna()) & (set(parts.train.obs[by].dropna()) | set(parts.valid.obs[by].dropna()))
     if shared:
         raise DataError(
-            f"signal {signal}: {len(shared)} groups of obs[{by!r}] (such as {sorted(map(str, shared))[0]!r}) have cells "
+            f"signal {signal}: {len(shared)} groups of obs[{by!r}] (such as {min(map(str, shared))!r}) have cells "
             f'in training and in test, so the test leaks; set split = {{ by = "{by}" }}'
         )

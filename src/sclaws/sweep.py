@@ -48,7 +48,9 @@ def plan(runs: Sequence[Run], store: Store, settings: Settings, sizes: Mapping[s
     pending = [key for key in wanted if missing[key] or not store.has_trial(key)]
     retrain = [key for key in pending if must_train(wanted[key][0], missing[key], store)]
     pace = _pace(wanted, store, sizes)
-    costs = {key: _cost(wanted[key][0], sizes, pace) if key in set(retrain) else 0.2 * len(missing[key]) for key in pending}
+    costs = {
+        key: _cost(wanted[key][0], sizes, pace) if key in set(retrain) else 0.2 * len(missing[key]) for key in pending
+    }
     bundles = _bundles([wanted[key][0] for key in pending], costs, store)
     items = [Item(name, tuple(wanted[k] for k in of), str(store.folder), settings) for name, of in bundles.items()]
     items.sort(key=lambda item: -sum(costs[t.key] for t, _ in item.work))  # largest first: no long tail at the end
@@ -140,7 +142,9 @@ def _cost(trial: Trial, sizes: Mapping[str, tuple[int, int]], pace: Mapping[str,
     return max(float(stated) * pace.get(trial.label, 1.0), 0.05)
 
 
-def _pace(wanted: Mapping[str, tuple[Trial, Any]], store: Store, sizes: Mapping[str, tuple[int, int]]) -> dict[str, float]:
+def _pace(
+    wanted: Mapping[str, tuple[Trial, Any]], store: Store, sizes: Mapping[str, tuple[int, int]]
+) -> dict[str, float]:
     """Return, by model, how much longer finished trials took than the model said."""
     took: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for key, (trial, _) in wanted.items():

@@ -75,7 +75,7 @@ def exact_total(view: View, fraction: float, seed: int) -> Thin:
 
 
 def exact_per_gene(view: View, fraction: float, seed: int) -> Thin:
-    """Keep exactly ``int(total_g * fraction)`` molecules of each gene: the ``per-gene-floor`` mode of paper B, version 2.
+    """Keep exactly ``int(total_g * fraction)`` molecules of each gene: ``per-gene-floor``, paper B, version 2.
 
     The floor erases every gene with ``total_g * fraction < 1``, which is why it is here for comparison only. (The
     published code works in chunks of 300,000 cells; this one takes the view as one chunk.)

@@ -18,10 +18,10 @@ from sclaws import provenance
 from sclaws.errors import DataError, ModelError, ScoreError
 from sclaws.grid import Run, Setting, Trial
 from sclaws.plugins import Spec
-from sclaws.protocols import Context, Estimate, Failure, Floats, Pairs, Recipe, Trained
+from sclaws.protocols import Context, Estimate, Failure, Floats, Pairs, Recipe, Trained, View
 from sclaws.split import Parts, Split, refuse_cut_groups
 from sclaws.store import Store
-from sclaws.view import View
+from sclaws.view import View as Whole
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ def work(item: Item) -> Done:
     return done
 
 
-def _one(
-    trial: Trial, wanted: Iterable[Run], missing: list[Run], store: Store, settings: Settings, done: Done
-) -> None:
+def _one(trial: Trial, wanted: Iterable[Run], missing: list[Run], store: Store, settings: Settings, done: Done) -> None:
     try:
         trained = None
         if must_train(trial, missing, store):
@@ -105,9 +103,9 @@ class Scarce(NamedTuple):
 
 
 @functools.lru_cache(maxsize=2)
-def whole(dataset: Spec) -> View:
+def whole(dataset: Spec) -> Whole:
     """Return the view of a whole data set, loaded once per process."""
-    return View.of(dataset.build().load())
+    return Whole.of(dataset.build().load())
 
 
 @functools.lru_cache(maxsize=4)
@@ -125,7 +123,8 @@ def scarce(trial_cells: _Cells) -> Scarce:
     """Return the training side of a trial; kept for the next trial that has the same cells and another model."""
     trial = trial_cells.trial
     full = parts(trial)
-    train, valid = full.train, full.valid
+    train: View = full.train
+    valid: View = full.valid
     for setting in trial.on("rows"):
         train = recipe(trial, setting, full.train)(train)
     for setting in trial.on("values"):
@@ -180,7 +179,7 @@ def tested(run: Run) -> Tested:
 @functools.lru_cache(maxsize=4)
 def _tested(of: _Cells, levels: tuple[Setting, ...]) -> Tested:
     trial, full = of.trial, parts(of.trial)
-    view = full.test
+    view: View = full.test
     for setting in levels:
         view = recipe(trial, setting, full.train)(view)
     view = view.materialise()
@@ -225,7 +224,9 @@ def _train(trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings
         if needs_model(run) and store.run(run.key) is None:
             _score(run, store, trained, done)
     measured = side.measured | {
-        name: float(value) for name in ("n_params", "train_flops") if (value := getattr(trained, name, None)) is not None
+        name: float(value)
+        for name in ("n_params", "train_flops")
+        if (value := getattr(trained, name, None)) is not None
     }
     with store.stage_trial(trial.key) as stage:
         stage.record = {
@@ -256,7 +257,9 @@ def embedding(trained: Trained, view: View, label: str) -> Floats:
     """Return the (n, d) float32 embedding, checked: a model that gives anything else is refused by name."""
     values = np.asarray(trained.embed(view))
     if values.ndim != 2 or len(values) != view.n_obs or not values.shape[1]:
-        raise ModelError(f"{label}: embed returned shape {values.shape} for {view.n_obs} cells; (n_cells, dim) is needed")
+        raise ModelError(
+            f"{label}: embed returned shape {values.shape} for {view.n_obs} cells; (n_cells, dim) is needed"
+        )
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values).all(axis=1)).sum())
         raise ModelError(f"{label}: the embedding of {bad} of {view.n_obs} cells is not finite; training diverged?")
@@ -314,7 +317,9 @@ def _record(run: Run, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
     """Return what is stored of a run: description, measured columns of both sides, estimates."""
     for metric, estimate in estimates.items():
         if not np.isfinite(estimate.value):
-            raise ScoreError(f"{run.score.label}: {metric} is {estimate.value} for {run.trial.label}: {estimate.verdict}")
+            raise ScoreError(
+                f"{run.score.label}: {metric} is {estimate.value} for {run.trial.label}: {estimate.verdict}"
+            )
     return {
         "description": run.describe(),
         "measured_test": tested(run).measured,

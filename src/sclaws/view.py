@@ -6,9 +6,8 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anndata
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -17,6 +16,9 @@ from scipy import sparse
 from sclaws.errors import DataError
 from sclaws.hashing import name_ids
 from sclaws.protocols import Block, Corruption, Ids, Ints, Values
+
+if TYPE_CHECKING:  # a second to import, which those who only fit laws need not wait for
+    import anndata
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,9 @@ class View:
         return block
 
     def to_adata(self) -> anndata.AnnData:
-        """Return everything in memory: corrupted ``X`` with the rows' ``obs`` and ``obsm`` and the features' ``var``."""
+        """Return everything in memory: corrupted ``X``, the rows' ``obs`` and ``obsm``, the features' ``var``."""
+        import anndata
+
         adata = self.source.adata
         var = adata.var if self.features is None else adata.var.iloc[self.features]
         obsm = {k: np.asarray(v)[self.rows] for k, v in adata.obsm.items()}

@@ -68,8 +68,23 @@ def intervals(
         settled = np.abs(ends.outside - ends.inside) <= 1e-3 * reach
         if (settled | (~ends.bracketed & (ends.inside == bound))).all():
             break
-    found = np.where(ends.bracketed, _between(ends, limit), side * np.inf)
+    closed = ends.bracketed & ~_cornered(problem, t, ends.others)
+    found = np.where(closed, _between(ends, limit), side * np.inf)
     return Intervals(found[:, :p], found[:, p:])
+
+
+def _cornered(problem: Problem, t: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Return (C, 2p): does an end close only because another parameter has run into the edge of the search?
+
+    An edge that the law itself declares is no edge of the search, but part of the law.
+    """
+    p = t.shape[1]
+    declared_low, declared_high = problem.declared
+    low, high = problem.low[:, None], problem.high[:, None]
+    at_edge = ((others <= low) & (low > declared_low)) | ((others >= high) & (high < declared_high))
+    left = (t[:, None] > low) & (t[:, None] < high)  # it was not there at the optimum
+    own = np.tile(np.eye(p, dtype=bool), (2, 1))
+    return np.asarray((at_edge & left & ~own).any(axis=-1))
 
 
 def _outward(inside: Floats, side: Floats, step: Floats, bound: Floats) -> Floats:

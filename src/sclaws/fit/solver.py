@@ -45,6 +45,15 @@ class Problem:
         """Which parameters are searched as logarithms."""
         return tuple(param.log for param in self.params.values())
 
+    @property
+    def declared(self) -> tuple[Floats, Floats]:
+        """(p,) the law's own bounds on the searched scale, which the data's may have tightened."""
+        params = self.params.values()
+        ends = np.array([[param.low, param.high] for param in params], dtype=float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = np.where(np.array(self.is_log)[:, None], np.log(ends), ends)
+        return ends[:, 0], ends[:, 1]
+
     def theta(self, t: Floats) -> dict[str, Floats]:
         """Return parameters by name, each (..., 1), from the searched scale (..., p)."""
         logs = zip(self.params, self.is_log, strict=True)

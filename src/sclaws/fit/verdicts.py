@@ -59,7 +59,7 @@ def sentence(facts: Facts) -> str:
         return f"flat: no scaling seen (gain {low:+.2g} to {high:+.2g})"
     if facts.is_constant:
         return f"no law: not constant (gain {low:+.2g} to {high:+.2g})" if _differs(facts.gain) else _weak(facts)
-    if not _differs(facts.gain) and facts.law > facts.constant - BETTER:
+    if not (_differs(facts.gain) or facts.law < facts.constant - BETTER):
         return _weak(facts)
     return _shape(facts) or _open(facts) or _reach(facts) or "follows the law"
 

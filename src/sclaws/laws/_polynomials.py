@@ -14,7 +14,7 @@ _FREE = Param(-np.inf, np.inf, linear=True)
 
 
 def _wide(y: Floats, names: Mapping[str, Param]) -> dict[str, tuple[float, float]]:
-    reach = 1e3 * float(np.max(y) - np.min(y)) + 1e-3 * float(np.max(np.abs(y))) + 1e-9
+    reach = 1e3 * float(np.max(y) - np.min(y)) + 10 * float(np.max(np.abs(y))) + 1e-6
     middle = {name: float(np.mean(y)) if name == "start" else 0.0 for name in names}
     return {name: (value - reach, value + reach) for name, value in middle.items()}
 

@@ -31,8 +31,8 @@ class Constant:
         return np.asarray(theta["value"], dtype=float)
 
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
-        """Return where to search: ten ranges around the data."""
+        """Return where to search: far around the data, because all of them may share one error."""
         del x
         low, high = float(np.min(y)), float(np.max(y))
-        reach = 10 * (high - low) + 1e-6 * max(abs(high), abs(low), 1e-6)
+        reach = 1e3 * (high - low) + 10 * max(abs(high), abs(low), 1e-6)
         return {"value": (low - reach, high + reach)}

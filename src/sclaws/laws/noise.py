@@ -57,6 +57,10 @@ class Noise:
         return self.inverse(0.05 * top, theta), self.inverse(0.95 * top, theta)
 
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
-        """Return where to search: ū within four decades of the depths, I_max up to 5 bits (or 4×) above the data."""
+        """Return where to search: I_max far above the data, ū as far as such an I_max can push it (a factor 4^I_max).
+
+        Bounds that stop one parameter early would make the other look identified.
+        """
         depth, top = x["depth"][x["depth"] > 0], max(float(np.max(y)), 0.0)
-        return {"i_max": (0.0, min(max(4 * top, top + 5), 50.0)), "u_bar": (depth.min() / 1e4, depth.max() * 1e4)}
+        most = min(2 * top + 5, 50.0)
+        return {"i_max": (0.0, most), "u_bar": (depth.min() / 1e4, depth.max() * 4.0 ** min(most, 20))}

@@ -45,9 +45,10 @@ class PowerWithFloor:
         return np.asarray(theta["c"])
 
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
-        """Return where to search: c down to ten ranges below the data, a to match."""
+        """Return where to search: c far around the data, a to match."""
         low, high, size = float(np.min(y)), float(np.max(y)), x["size"]
+        reach = 10 * (high - low) + max(abs(high), abs(low), 1e-6)
         fall = (high - low) + 1e-9 * max(abs(high), abs(low), 1e-9)
         smallest = 1e-3 * fall * min(size.min() ** 0.001, size.min() ** 5)
         largest = 1e3 * fall * max(size.min() ** 0.001, size.min() ** 5)
-        return {"a": (smallest, largest), "c": (low - 10 * fall, high)}
+        return {"a": (smallest, largest), "c": (low - reach, high + reach)}

@@ -48,6 +48,6 @@ class SaturatingPower:
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
         """Return where to search: N_sat over many decades, because small deficits put it far below the data."""
         low, high = float(np.min(y)), float(np.max(y))
-        reach = 10 * (high - low) + 1e-6 * max(abs(high), 1e-6)
+        reach = 10 * (high - low) + max(abs(high), abs(low), 1e-6)
         cells = x["cells"]
-        return {"i_inf": (low, high + reach), "n_sat": (cells.min() * 1e-12, cells.max() * 1e6)}
+        return {"i_inf": (low - reach, high + reach), "n_sat": (cells.min() * 1e-12, cells.max() * 1e6)}

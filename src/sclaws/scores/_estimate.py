@@ -151,6 +151,15 @@ def entropy(codes: Ints) -> float:
     return float(-np.sum(share * np.log2(share)))
 
 
+def one_thread() -> Any:
+    """Return a context in which BLAS uses one thread: matrices here are small, and threads that wait for each other
+    on a busy machine cost ten times more than they save. It also makes the numbers independent of their number.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="blas")
+
+
 def constant_embedding(given: Sample, **details: Any) -> Estimate:
     """Return zero bits exactly: what a constant embedding knows, whatever the signal."""
     none = (0.0,) * multiplier.DRAWS

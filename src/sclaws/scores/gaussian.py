@@ -2,9 +2,9 @@
 
 Between jointly Gaussian vectors I = -½ Σ log2(1 - ρ_j²) with the canonical correlations ρ_j. Information does not
 change when a coordinate is stretched, so each is first made normal by its ranks (the Gaussian copula of Ince et al.
-2017, Hum Brain Mapp 38:1541). If either vector is then jointly normal, the number is a lower bound of the truth: the entropy of
-what is left of that vector after the best linear guess is at most Gaussian. A scalar signal always is, after ranks; two
-vectors with bent dependence inside each need not be, and the number may then err either way.
+2017, Hum Brain Mapp 38:1541). If either vector is then jointly normal, the number is a lower bound of the truth: the
+entropy of what is left of that vector after the best linear guess is at most Gaussian. A scalar signal always is, after
+ranks; two vectors with bent dependence inside each need not be, and the number may then err either way.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ class Gaussian:
             raise ScoreError("the signal is a label, which no Gaussian describes: use score 'probe' or 'ksg'")
         if not _estimate.varying(given.x).any():
             return _estimate.constant_embedding(given, estimator="gaussian", margins=self.margins)
+        with _estimate.one_thread():
+            return self._closed_form(given)
+
+    def _closed_form(self, given: _estimate.Sample) -> Estimate:
         ox, oy = (_orthonormal(self._margins(part)) for part in (given.x, given.y))
         n, dx, dy = len(ox), ox.shape[1], oy.shape[1]
         if n <= dx + dy + 2:

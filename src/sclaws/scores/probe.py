@@ -30,6 +30,7 @@ class LabelProbe:
     (``details["unclipped"]`` is the raw value, which is negative when the probe is worse than the label's frequencies:
     expect about -d (K - 1) / (2 n ln 2) bits for d dimensions and K classes without information). Classes with fewer
     cells than folds are left out, and the verdict says so. The bound is low when classes are not linearly separated.
+    The interval leaves out the spread that comes from fitting the probe itself: a tenth too narrow at 200 cells.
     """
 
     folds: int = 5
@@ -63,7 +64,8 @@ class LabelProbe:
         if not _estimate.varying(given.x).any():
             return _estimate.constant_embedding(given, **details)
         fold, note = _folds(given, self.folds, seed)
-        truth, best = _out_of_fold(_estimate.standardised(given.x), given.y, fold)
+        with _estimate.one_thread():
+            truth, best = _out_of_fold(_estimate.standardised(given.x), given.y, fold)
         frequency = np.bincount(given.y)[given.y] / len(given.y)
         influence = np.log2(truth) - np.log2(frequency)
         value = float(influence.mean())

@@ -18,7 +18,6 @@ replaced: the first result of a key stays, so that everybody has seen the same n
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import shutil
@@ -63,14 +62,17 @@ class Store:
         with documents.told(store.folder):
             for name in _FOLDERS:
                 (store.folder / name).mkdir(exist_ok=True)
-                _require_access(store.folder / name)
+            (probe := store._scratch()).touch()  # better refused now than after the first training
+            probe.unlink()
         store._sweep_staging()
         return store
 
     def _recognise(self) -> None:
         path = self.folder / _MARK
+        # Listed before the mark is looked for: what another process has made meanwhile comes after its mark.
+        others = sorted(set(self._entries("")) - {"staging"})
         if (data := documents.read(path)) is None:
-            if others := sorted(set(self._entries("")) - {"staging"}):
+            if others:
                 raise StoreError(
                     f"{self.folder} holds other things ({others[0]}) and no results: name a new or an empty folder"
                 )
@@ -288,9 +290,3 @@ class Store:
             for kind, name in sorted(origins)
             if not (self.folder / kind / name).exists()
         ]
-
-
-def _require_access(folder: Path) -> None:
-    effective = os.access in os.supports_effective_ids
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=effective):
-        raise PermissionError(errno.EACCES, "no access", str(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ class Stage:
         """Write an array of any shape, which comes back from ``Store.array(key, name)``."""
         if values.dtype.hasobject:
             raise StoreError(f"array {name!r} holds Python objects ({values.dtype}): give numbers or fixed-length text")
-        np.save(self.folder / f"{name}.npy", values, allow_pickle=False)
+        with open(self.folder / f"{name}.npy", "xb") as file:
+            # Not a file to numpy, whose own way of writing files hides from us that the disk is full.
+            np.save(SimpleNamespace(write=file.write), values, allow_pickle=False)
 
 
 def seal(stage: Stage, scratch: Path) -> None:

@@ -33,7 +33,9 @@ def table(runs: Sequence[Run], store: Store) -> Table:
             if estimate["draws"]:
                 draws[run.key, metric] = estimate["draws"]
     frame = pd.DataFrame(rows)
-    return Table(frame, draws=_draws(draws), provenance=_provenance(runs, trials, records, store), failures=failures(runs, store))
+    return Table(
+        frame, draws=_draws(draws), provenance=_provenance(runs, trials, records, store), failures=failures(runs, store)
+    )
 
 
 def _common(

@@ -12,7 +12,7 @@ from sclaws.table import Table
 
 
 def fit_file(
-    path: Path, law: str, x: str, y: str, by: str, replicate: str | None, criterion: str, seed: int, out: Path
+    path: Path, law: str, x: str, y: str, by: str, replicate: str | None, criterion: fit.Criterion, seed: int, out: Path
 ) -> tuple[Fits, Path]:
     """Fit laws to a file; write ``fits.csv``, ``predictions.csv`` and the report to ``out``; return fits and report."""
     table = Table.read(path)

@@ -1,0 +1,98 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sclaws import multiplier
+from sclaws.errors import ScoreError
+from sclaws.hashing import name_ids
+from sclaws.scores.heldout_loss import HeldoutLoss
+
+N = 400
+VIEW = SimpleNamespace(n_obs=N, cell_ids=name_ids(f"cell{i}" for i in range(N)))
+DIFFICULTY = np.random.default_rng(0).gamma(4, 0.5, size=N)  # cells differ far more than models do
+GAIN = np.random.default_rng(1).normal(0.3, 0.1, size=N)
+
+
+class Bare:
+    def embed(self, view):
+        return np.zeros((view.n_obs, 2))
+
+
+class Lossy(Bare):
+    loss_measure = "counting measure"
+
+    def losses(self, view, *, seed):
+        return DIFFICULTY
+
+
+class WithBaseline(Lossy):
+    def baseline_losses(self, view):
+        return DIFFICULTY + GAIN
+
+
+def score(trained, view=VIEW):
+    return HeldoutLoss()(SimpleNamespace(view=view, trained=trained), seed=0)
+
+
+def test_the_loss_is_the_mean_over_cells_with_its_textbook_interval():
+    found = score(Lossy())
+    assert list(found) == ["loss"]
+    loss = found["loss"]
+    assert loss.value == pytest.approx(DIFFICULTY.mean())
+    assert loss.stderr == pytest.approx(DIFFICULTY.std(ddof=1) / 20)
+    assert loss.high - loss.low == pytest.approx(2 * 1.96593 * loss.stderr, rel=1e-5)  # t(.975, 399)
+    assert (loss.unit, loss.n, loss.verdict, loss.details["measure"]) == ("bits/gene", N, "ok", "counting measure")
+
+
+def test_the_gain_is_paired_by_cell_and_so_far_sharper_than_the_losses():
+    gain, loss = (score(WithBaseline())[name] for name in ("gain", "loss"))
+    assert gain.value == pytest.approx(GAIN.mean())
+    assert gain.stderr == pytest.approx(GAIN.std(ddof=1) / 20)
+    assert gain.stderr < 0.2 * loss.stderr
+    assert gain.details["baseline"] == pytest.approx((DIFFICULTY + GAIN).mean())
+
+
+def test_draws_are_those_of_the_cells():
+    np.testing.assert_allclose(
+        score(Lossy())["loss"].draws, multiplier.draws(DIFFICULTY, VIEW.cell_ids) * np.sqrt(N / (N - 1))
+    )
+
+
+def test_a_model_without_losses_is_named():
+    with pytest.raises(
+        ScoreError, match=r"Bare has no losses\(view, seed=...\): 'heldout-loss' needs a model that has"
+    ):
+        score(Bare())
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        (np.zeros(3), r"Broken.losses returned shape \(3,\) for 400 cells"),
+        (np.zeros((N, 2)), r"Broken.losses returned shape \(400, 2\)"),
+        (np.where(np.arange(N) == 5, np.nan, 1.0), "Broken.losses: 1 losses are not finite, first nan in row 5"),
+    ],
+)
+def test_losses_that_are_not_one_finite_number_a_cell_are_refused(losses, message):
+    class Broken(Bare):
+        def losses(self, view, *, seed):
+            return losses
+
+    with pytest.raises(ScoreError, match=message):
+        score(Broken())
+
+
+def test_one_cell_has_no_interval():
+    view = SimpleNamespace(n_obs=1, cell_ids=VIEW.cell_ids[:1])
+
+    class One(Bare):
+        def losses(self, view, *, seed):
+            return np.ones(1)
+
+    with pytest.raises(ScoreError, match=r"shape \(1,\) for 1 cells: one loss each, and two cells, needed"):
+        score(One(), view)
+
+
+def test_it_says_that_it_needs_the_model():
+    assert HeldoutLoss.needs == "model"
