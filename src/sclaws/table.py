@@ -124,7 +124,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise TableError(f"{path} does not exist: give a CSV, TSV or Parquet file, or the folder of a study")
     try:
         if suffix in (".parquet", ".pq"):
-            return pd.read_parquet(path)
+            return pd.read_parquet(path).reset_index(drop=True)  # an index of its own may not be unique
         separator = "\t" if suffix in (".tsv", ".tab", ".txt") else ","
         keys = dict.fromkeys(("run", "trial", "key"), str)  # hexadecimal, and "12e4" is no number here
         return pd.read_csv(path, sep=separator, dtype=keys, float_precision="round_trip", encoding="utf-8-sig")  # type: ignore[arg-type]

@@ -41,9 +41,9 @@ def test_unbiased_on_a_bivariate_normal_and_the_interval_covers(rho):
         found = KSG().estimate(x, y)
         values.append(found.value)
         covered += found.low <= truth <= found.high
-    assert np.mean(values) == pytest.approx(truth, abs=0.03)  # Kraskov et al. 2004, fig. 4: error below .02 nats
+    # "nearly unbiased" in one dimension a side: .02 bits, a fifth of the spread at this size, and Monte Carlo error
+    assert np.mean(values) == pytest.approx(truth, abs=0.02 + 3.5 * np.std(values) / np.sqrt(runs))
     assert covered / runs >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / runs)
-    assert np.mean(values) == pytest.approx(truth, abs=0.3 * np.std(values) + 3.5 * np.std(values) / np.sqrt(runs))
 
 
 def test_the_standard_error_is_the_spread_where_neighbourhoods_overlap_most():
@@ -101,10 +101,12 @@ def test_rare_classes_are_left_out_and_said():
 def test_many_dimensions_and_tied_signals_are_warned_of():
     rng = np.random.default_rng(7)
     x = rng.normal(size=(200, 4))
-    assert KSG().estimate(x, x[:, 0] + rng.normal(size=200)).verdict == "likely low: neighbours in 4 + 1 dimensions"
+    assert (
+        KSG().estimate(x[:, :3], x[:, 0] + rng.normal(size=200)).verdict == "likely low: neighbours in 3 + 1 dimensions"
+    )
     tied = np.where(rng.uniform(size=200) < 0.5, 0, rng.normal(size=200))
     assert KSG().estimate(x[:, :1], tied).verdict.startswith("biased: ")
-    assert KSG().estimate(x[:, :3], rng.normal(size=200)).verdict == "ok"
+    assert KSG().estimate(x[:, :2], rng.normal(size=200)).verdict == "ok"
 
 
 def test_units_of_columns_do_not_matter_and_constant_columns_neither():

@@ -56,7 +56,7 @@ def fit(
     Raises ``TableError`` for rows that cannot be used (:meth:`sclaws.table.Table.points`) and ``FitError`` for a law
     that cannot be used with them. How it is done, and how far intervals can be trusted: docs/laws.md.
     """
-    table = table if isinstance(table, Table) else Table(table)
+    table = table if isinstance(table, Table) else Table(table.reset_index(drop=True))
     laws: list[Law] = _listed(law)
     asked = Asked(_listed(x), y, _listed(by), replicate, criterion, seed, n_draws)
     groups = _groups(table, asked, stderr, held_out)

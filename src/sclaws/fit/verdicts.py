@@ -2,7 +2,8 @@
 
 1. *flat: no scaling seen*: the 95 % interval of the gain (slope of a line in log x, times the range) lies within ±.05,
    in the unit of y (with the criterion "log": ±5 %). Equivalence, not the absence of significance.
-2. *underpowered*: that interval holds zero, and the law is not better than a constant by 2 units of AICc.
+2. *underpowered*: that interval holds zero, and the law is not better than a constant by 2 units of AICc; or there
+   are too few points for the law to have an AICc at all.
 3. *no law: not monotone*: a parabola in log x has slopes at its two ends that both differ from zero, with opposite
    signs, and beats the law by 2 units of AICc.
 4. *no law*: a constant beats the law by 4 units of AICc; or a parabola that does not turn does, and the law leaves more
@@ -61,6 +62,8 @@ def sentence(facts: Facts) -> str:
         return f"no law: not constant (gain {low:+.2g} to {high:+.2g})" if _differs(facts.gain) else _weak(facts)
     if not (_differs(facts.gain) or facts.law < facts.constant - BETTER):
         return _weak(facts)
+    if not math.isfinite(facts.law):
+        return "underpowered: too few points to tell the law from a constant"
     return _shape(facts) or _open(facts) or _reach(facts) or "follows the law"
 
 

@@ -4,7 +4,8 @@ Between jointly Gaussian vectors I = -½ Σ log2(1 - ρ_j²) with the canonical 
 change when a coordinate is stretched, so each is first made normal by its ranks (the Gaussian copula of Ince et al.
 2017, Hum Brain Mapp 38:1541). If either vector is then jointly normal, the number is a lower bound of the truth: the
 entropy of what is left of that vector after the best linear guess is at most Gaussian. A scalar signal always is, after
-ranks; two vectors with bent dependence inside each need not be, and the number may then err either way.
+ranks. Two vectors need not be: where cells form clusters, and the signal is a vector that knows the cluster, the number
+can exceed the truth (distances between clusters look like information), less so with ranks than without.
 """
 
 from __future__ import annotations

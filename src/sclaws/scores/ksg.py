@@ -2,7 +2,7 @@
 
 Estimator 1 of Kraskov, Stögbauer & Grassberger (Phys Rev E 69:066138) for a continuous signal: maximum norm, strict
 counts, I = ψ(k) + ψ(n) - <ψ(n_x + 1) + ψ(n_y + 1)>. For a label, Ross (PLoS One 9:e87357): neighbours inside the class
-against neighbours among all. Nearly unbiased in one to three dimensions a side; increasingly *low* beyond, because the
+against neighbours among all. Nearly unbiased in one or two dimensions a side; increasingly *low* beyond, because the
 k nearest cells are no longer near: with 16 + 14 dimensions and 1,000 cells, 2.9 bits are seen as .6. Also low above
 about log2(n / k) bits.
 """
@@ -120,9 +120,9 @@ def _tied(values: NDArray[np.float64]) -> str:
 
 
 def _deep(*sides: NDArray[np.float64]) -> str:
-    """Return a warning when a side has more than three dimensions."""
+    """Return a warning when a side has more than two dimensions."""
     dims = [side.shape[1] for side in sides]
-    return f"likely low: neighbours in {' + '.join(map(str, dims))} dimensions" if max(dims) > 3 else ""
+    return f"likely low: neighbours in {' + '.join(map(str, dims))} dimensions" if max(dims) > 2 else ""
 
 
 def _kraskov(x: Floats, y: Floats, part: Ints, k: int) -> NDArray[np.float64]:

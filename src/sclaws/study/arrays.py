@@ -16,7 +16,7 @@ def estimate(x: Path, y: Path | None, score: str, seed: int) -> dict[str, Any]:
     """Return value, low, high, stderr, unit, n, estimator, verdict and details of a score on two files."""
     left, right = _two(x, y)
     built = Spec.of("scores", score, Path.cwd()).build()
-    if not hasattr(built, "estimate"):
+    if getattr(built, "needs", "signal") == "model" or not hasattr(built, "estimate"):
         raise ScoreError(f"score {score!r} reads a model, not two arrays; use gaussian, ksg or probe")
     left = left[:, None] if left.ndim == 1 else left
     found = built.estimate(left.astype(float), right, seed=seed)
@@ -28,18 +28,22 @@ def _two(x: Path, y: Path | None) -> tuple[NDArray[Any], NDArray[Any]]:
     if y is not None:
         return _read(x), _read(y)
     both = _read(x)
-    if not isinstance(both, np.lib.npyio.NpzFile):
+    if not isinstance(both, dict):
         raise DataError(f"{x} is one array: give a second file, or an .npz that holds x and y")
     for name in ("x", "y"):
-        if name not in both.files:
-            raise DataError(f"{x} has no array {name!r}; {did_you_mean(name, both.files)}")
+        if name not in both:
+            raise DataError(f"{x} has no array {name!r}; {did_you_mean(name, both)}")
     return both["x"], both["y"]
 
 
 def _read(path: Path) -> Any:
-    """Return the array(s) of a file; nothing pickled is ever loaded."""
+    """Return the array of an .npy file, or {name: array} of an .npz; nothing pickled is ever loaded."""
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            return found
+        with found:
+            return dict(found)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (ValueError, OSError, EOFError) as error:

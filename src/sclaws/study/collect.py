@@ -29,6 +29,8 @@ def table(runs: Sequence[Run], store: Store) -> Table:
         common = _common(run, axes, trials[run.trial.key].get("measured", {}), record["measured_test"])
         for metric, estimate in sorted(record["estimates"].items()):
             summary = {name: estimate[name] for name in SUMMARY}
+            if "entropy" in estimate["details"]:
+                summary["bound"] = estimate["details"]["entropy"]  # what no embedding can tell of a label
             rows.append({"run": run.key, "metric": metric, **common[0], **summary, **common[1]})
             if estimate["draws"]:
                 draws[run.key, metric] = estimate["draws"]

@@ -1,0 +1,69 @@
+"""Plans: what is missing, in bundles of the right size, largest first, completed as they were recorded."""
+
+import numpy as np
+
+from sclaws import grid, sweep
+from sclaws.engines.serial import Serial
+from sclaws.protocols import Failure
+from sclaws.store import Store
+from sclaws.trial import Done, Settings
+
+WORDS = {
+    "dataset": {"use": "simulated-tissue", "n_cells": 300, "n_genes": 60},
+    "split": {"test": 0.4, "valid": 0.1},
+    "models": ["random-projection", {"use": "pca", "dim": 4}],
+    "signals": [{"use": "obsm", "key": "protein"}],
+    "scores": ["gaussian"],
+    "levels": {"umis_per_cell": [60, 200]},
+    "replicates": 2,
+}
+SIZES = {"simulated-tissue(n_cells=300,n_genes=60)": (300, 60)}
+
+
+def planned(store: Store) -> sweep.Plan:
+    return sweep.plan(grid.runs(WORDS), store, Settings(), SIZES)
+
+
+def test_a_plan_counts_and_running_it_leaves_nothing(tmp_path) -> None:
+    store = Store.open(tmp_path / "out")
+    todo = planned(store)
+    assert (todo.n_trials, todo.n_runs, todo.to_train, todo.runs_done) == (8, 8, 8, 0)
+    assert list(todo.costs) == sorted(todo.costs, reverse=True)
+    assert sorted(t.key for item in todo.items for t, _ in item.work) == sorted({r.trial.key for r in grid.runs(WORDS)})
+    spent: list[float] = []
+    done = sweep.run(todo, Serial(), store, lambda cost, done: spent.append(cost))
+    assert (len(done.trained), len(done.scored), done.failed) == (8, 8, [])
+    assert np.isclose(sum(spent), todo.seconds)
+    after = planned(store)
+    assert (after.items, after.to_train, after.runs_done) == ((), 0, 8)
+
+
+def test_recorded_bundles_are_completed_as_they_were(tmp_path) -> None:
+    store = Store.open(tmp_path / "out")
+    keys = sorted({r.trial.key for r in grid.runs(WORDS)})
+    store.put_bundle("recorded", keys[3:6])
+    items = {item.bundle: [t.key for t, _ in item.work] for item in planned(store).items}
+    assert items["recorded"] == keys[3:6]
+    assert sorted(sum(items.values(), [])) == keys
+
+
+def test_trials_on_the_same_cells_go_together(tmp_path) -> None:
+    for item in planned(Store.open(tmp_path / "out")).items:
+        cells = [(t.data_seed, t.levels) for t, _ in item.work]
+        assert cells == sorted(cells, key=cells.index)  # equal ones are neighbours
+
+
+class Lossy:
+    """An engine whose workers die at every item."""
+
+    def map(self, work, items):
+        for item in items:
+            yield item, Failure("WorkerLost", "the worker was killed (signal 9)")
+
+
+def test_a_lost_worker_fails_its_trials_and_running_again_mends_them(tmp_path) -> None:
+    store = Store.open(tmp_path / "out")
+    done = sweep.run(planned(store), Lossy(), store, lambda cost, done: None)
+    assert len(done.failed) == len(store.failures()) == 8
+    assert sweep.run(planned(store), Serial(), store, lambda cost, done: None) != Done()
+    assert store.failures() == {}

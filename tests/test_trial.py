@@ -1,0 +1,157 @@
+"""One trial: what trains never sees what is tested, sides share what they should, failures are told."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from sclaws import grid, trial
+from sclaws.plugins import Spec
+from sclaws.store import Store
+from sclaws.testing import counts
+from sclaws.view import View
+
+WORDS = {
+    "dataset": "simulated-tissue",
+    "split": {"test": 0.4, "valid": 0.1},
+    "models": ["random-projection", {"use": "pca", "dim": 4}, {"use": "scvi", "n_latent": 4, "max_updates": 20}],
+    "signals": [{"use": "obsm", "key": "protein"}],
+    "scores": ["gaussian"],
+    "levels": {"umis_per_cell": [60], "n_cells": [80], "n_genes": [30]},
+    "axes": {"n_genes": {"use": "n_genes", "by": "expressed"}},
+}
+
+
+@pytest.fixture
+def cells(monkeypatch: pytest.MonkeyPatch):
+    """Replace the data set by a view; returns a function that does so again."""
+
+    def use(view: View) -> None:
+        for cached in (trial._parts, trial.scarce, trial._tested):
+            cached.cache_clear()
+        monkeypatch.setattr(trial, "whole", lambda spec: view)
+
+    use(counts(400))
+    yield use
+    for cached in (trial._parts, trial.scarce, trial._tested):
+        cached.cache_clear()
+
+
+def changed(view: View, rows: np.ndarray) -> View:
+    """Return a view whose counts, label and proteins differ completely in these rows."""
+    adata = view.to_adata()
+    dense = adata.X.toarray()
+    dense[rows] = np.random.default_rng(9).poisson(40, (len(rows), dense.shape[1]))
+    adata.X = sparse.csr_matrix(dense)
+    adata.obs.loc[adata.obs_names[rows], "label"] = "low"
+    adata.obsm["protein"][rows] = 7
+    return View.of(adata)
+
+
+@pytest.mark.parametrize("model", ["random-projection", "pca", "scvi"])
+def test_no_statistic_of_a_test_cell_reaches_a_model(cells, model: str) -> None:
+    run = next(r for r in grid.runs(WORDS) if r.trial.model.use == model)
+    view = counts(400)
+    side = trial.cells(run.trial)
+    before = trial._fit(run.trial, side, trial.Settings()).embed(side.valid)
+    tested = np.flatnonzero(np.isin(view.cell_ids, trial.parts(run.trial).test.cell_ids))
+    assert len(tested) == 160
+    cells(changed(view, tested))
+    other = trial.cells(run.trial)
+    assert (other.train.to_adata().X != side.train.to_adata().X).nnz == 0
+    assert other.measured == side.measured
+    assert (trial._fit(run.trial, other, trial.Settings()).embed(side.valid) == before).all()
+
+
+def test_the_leak_test_can_fail(cells) -> None:
+    """The same, with a training cell changed: the model must notice."""
+    words = WORDS | {"models": "pca", "levels": {"n_cells": [80]}}
+    run = grid.runs(words)[0]
+    view = counts(400)
+    side = trial.cells(run.trial)
+    before = trial._fit(run.trial, side, trial.Settings()).embed(side.valid)
+    cells(changed(view, np.flatnonzero(np.isin(view.cell_ids, side.train.cell_ids))[:20]))
+    other = trial.cells(run.trial)
+    assert not np.allclose(trial._fit(run.trial, other, trial.Settings()).embed(side.valid), before)
+
+
+def test_depth_is_measured_before_genes_are_chosen(cells) -> None:
+    run = grid.runs(WORDS)[0]
+    side, tested = trial.cells(run.trial), trial.tested(run)
+    assert side.measured["n_genes"] == 30
+    assert side.measured["n_cells"] == 80
+    for found in (side.measured["umis_per_cell"], tested.measured["umis_per_cell"]):
+        assert found == pytest.approx(60, rel=0.15)
+    assert tested.view.n_vars == 30
+    assert list(tested.view.feature_names) == list(side.train.feature_names)
+
+
+def test_levels_of_one_replicate_share_test_cells_and_are_nested(cells) -> None:
+    words = WORDS | {"levels": {"umis_per_cell": [20, 120]}, "models": "pca"}
+    low, high = sorted(grid.runs(words), key=lambda r: r.trial.levels[0].level)
+    few, many = trial.tested(low).view, trial.tested(high).view
+    assert (few.cell_ids == many.cell_ids).all()
+    assert (few.to_adata().X > many.to_adata().X).nnz == 0
+
+
+def test_cells_without_a_molecule_leave_training_and_stay_in_test(cells) -> None:
+    words = WORDS | {"levels": {"umis_per_cell": [0.7]}, "models": {"use": "random-projection"}}
+    run = grid.runs(words)[0]
+    side, tested = trial.cells(run.trial), trial.tested(run)
+    assert side.measured["n_emptied"] > 0
+    assert side.train.n_obs + side.measured["n_emptied"] == side.measured["n_cells"] == 200
+    assert (side.train.totals > 0).all()
+    assert tested.view.n_obs == 160
+    assert (tested.view.totals == 0).any()
+
+
+BAD = """
+import numpy as np
+class Diverges:
+    def fit(self, train, valid, *, seed): return self
+    def embed(self, view): return np.full((view.n_obs, 2), np.nan)
+class Flat:
+    def fit(self, train, valid, *, seed): return self
+    def embed(self, view): return np.zeros(view.n_obs)
+class Breaks:
+    def fit(self, train, valid, *, seed): raise RuntimeError("no memory for layer 3")
+    def embed(self, view): ...
+"""
+
+
+def test_failures_are_told_and_the_rest_goes_on(cells, tmp_path) -> None:
+    (tmp_path / "bad.py").write_text(BAD)
+    models = ["bad.py:Diverges", "bad.py:Flat", "bad.py:Breaks", {"use": "pca", "dim": 4}]
+    runs = grid.runs(WORDS | {"models": models}, tmp_path)
+    store = Store.open(tmp_path / "out")
+    work = tuple((run.trial, (run,)) for run in runs)
+    done = trial.work(trial.Item("b", work, str(store.folder)))
+    assert len(done.trained) == len(done.scored) == 1
+    told = {r.trial.model.use.partition(":")[2]: store.failures().get(r.trial.key, {}) for r in runs}
+    assert "embedding of 160 of 160 cells is not finite" in told["Diverges"]["message"]
+    assert "embed returned shape (160,) for 160 cells" in told["Flat"]["message"]
+    assert told["Breaks"]["message"] == "no memory for layer 3"
+    assert "RuntimeError" in told["Breaks"]["traceback"]
+
+
+def test_a_new_score_does_not_train_again(cells, tmp_path) -> None:
+    store = Store.open(tmp_path / "out")
+    first = grid.runs(WORDS | {"models": "pca"})
+    both = grid.runs(WORDS | {"models": "pca", "scores": ["gaussian", "ksg"]})
+    assert len(trial.work(trial.Item("a", ((first[0].trial, tuple(first)),), str(store.folder))).trained) == 1
+    again = trial.work(trial.Item("b", ((both[0].trial, tuple(both)),), str(store.folder)))
+    assert (len(again.trained), len(again.scored)) == (0, 1)
+
+
+def test_an_item_that_somebody_holds_is_left_alone(cells, tmp_path) -> None:
+    store = Store.open(tmp_path / "out")
+    runs = grid.runs(WORDS | {"models": "pca"})
+    item = trial.Item("a", ((runs[0].trial, tuple(runs)),), str(store.folder))
+    with store.lease("a") as mine:
+        assert mine
+        assert trial.work(item).busy
+    assert not trial.work(item).busy
+
+
+def test_default_axes_are_installed() -> None:
+    for name in trial.DEFAULT_AXES:
+        assert Spec.of("axes", name).build().measure(counts(60))
