@@ -3,10 +3,10 @@
     python benchmarks/recovery.py channel --studies 100
     python benchmarks/recovery.py tissue --studies 200
 
-``channel``: the Gaussian channel of paper B, Box 1, where the noise law is exact. How often does each parameter's 95 %
-interval cover its true value, and how wide is it? ``tissue``: simulated counts. How often does the lower 95 % limit of an
-embedding's information exceed the information of the true state (it should in at most 2.5 % of runs), and which share of
-what an oracle embedding gives does a model keep at full depth?
+``channel``: the Gaussian channel of paper B, Box 1, where the noise law is exact. How often does a parameter's 95 %
+interval cover its true value, and how wide is it? ``tissue``: simulated counts. How often does the lower 95 % limit
+of an embedding's information exceed the information of the true state (it should in at most 2.5 % of runs), and which
+share of what an oracle embedding gives does a model keep at full depth?
 """
 
 import argparse
@@ -76,7 +76,9 @@ def told_channel(found: pd.DataFrame) -> None:
     found["width"] = found["high"] - found["low"]
     for name, rows in found.groupby("parameter"):
         print(
-            f"{name}: covered in {rows['covers'].sum()} of {len(rows)} studies, median width {rows['width'].median():.3g}, "
+            f"{name}: covered in {rows['covers'].sum()} of {len(rows)} studies, "
+            f"{name}: covered in {rows['covers'].sum()} of {len(rows)} studies, "
+            f"median width {rows['width'].median():.3g}, "
             f"mean error {(rows['value'] - rows['truth']).mean():+.3g}, truth {rows['truth'].iloc[0]:.4g}"
         )
     print(found.drop_duplicates("seed")["verdict"].str.split(":").str[0].value_counts().to_string())
@@ -86,7 +88,8 @@ def told_tissue(found: pd.DataFrame) -> None:
     """Print how often the lower limit exceeds the truth, and the share of the oracle's information."""
     for (model, signal, score), rows in found.groupby(["model", "signal", "score"]):
         exceeds = (rows["low"] > rows["truth"]).sum()
-        oracle = found[(found["model"].str.startswith("oracle")) & (found["signal"] == signal) & (found["score"] == score)]
+        same = (found["signal"] == signal) & (found["score"] == score)
+        oracle = found[found["model"].str.startswith("oracle") & same]
         share = rows["value"].mean() / oracle["value"].mean()
         print(
             f"{model}, {signal}, {score}: lower limit above the truth in {exceeds} of {len(rows)} runs, "

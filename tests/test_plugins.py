@@ -28,6 +28,7 @@ def test_paths_start_at_the_study(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     spec = Spec.of("models", {"use": "mine.py:MyModel", "path": "data/x.h5ad"}, tmp_path)
     assert spec.build().path == str(tmp_path / "data/x.h5ad")
+    assert spec.label == "x"
 
 
 def test_every_family_has_members_and_they_load() -> None:

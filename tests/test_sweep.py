@@ -1,5 +1,7 @@
 """Plans: what is missing, in bundles of the right size, largest first, completed as they were recorded."""
 
+import itertools
+
 import numpy as np
 
 from sclaws import grid, sweep
@@ -44,7 +46,7 @@ def test_recorded_bundles_are_completed_as_they_were(tmp_path) -> None:
     store.put_bundle("recorded", keys[3:6])
     items = {item.bundle: [t.key for t, _ in item.work] for item in planned(store).items}
     assert items["recorded"] == keys[3:6]
-    assert sorted(sum(items.values(), [])) == keys
+    assert sorted(itertools.chain.from_iterable(items.values())) == keys
 
 
 def test_trials_on_the_same_cells_go_together(tmp_path) -> None:

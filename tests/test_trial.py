@@ -8,6 +8,7 @@ from sclaws import grid, trial
 from sclaws.plugins import Spec
 from sclaws.store import Store
 from sclaws.testing import counts
+from sclaws.trial import data, training
 from sclaws.view import View
 
 WORDS = {
@@ -26,13 +27,13 @@ def cells(monkeypatch: pytest.MonkeyPatch):
     """Replace the data set by a view; returns a function that does so again."""
 
     def use(view: View) -> None:
-        for cached in (trial._parts, trial.scarce, trial._tested):
+        for cached in (data._parts, data.scarce, data._tested):
             cached.cache_clear()
-        monkeypatch.setattr(trial, "whole", lambda spec: view)
+        monkeypatch.setattr(data, "whole", lambda spec: view)
 
     use(counts(400))
     yield use
-    for cached in (trial._parts, trial.scarce, trial._tested):
+    for cached in (data._parts, data.scarce, data._tested):
         cached.cache_clear()
 
 
@@ -52,14 +53,14 @@ def test_no_statistic_of_a_test_cell_reaches_a_model(cells, model: str) -> None:
     run = next(r for r in grid.runs(WORDS) if r.trial.model.use == model)
     view = counts(400)
     side = trial.cells(run.trial)
-    before = trial._fit(run.trial, side, trial.Settings()).embed(side.valid)
+    before = training._fit(run.trial, side, trial.Settings()).embed(side.valid)
     tested = np.flatnonzero(np.isin(view.cell_ids, trial.parts(run.trial).test.cell_ids))
     assert len(tested) == 160
     cells(changed(view, tested))
     other = trial.cells(run.trial)
     assert (other.train.to_adata().X != side.train.to_adata().X).nnz == 0
     assert other.measured == side.measured
-    assert (trial._fit(run.trial, other, trial.Settings()).embed(side.valid) == before).all()
+    assert (training._fit(run.trial, other, trial.Settings()).embed(side.valid) == before).all()
 
 
 def test_the_leak_test_can_fail(cells) -> None:
@@ -68,10 +69,10 @@ def test_the_leak_test_can_fail(cells) -> None:
     run = grid.runs(words)[0]
     view = counts(400)
     side = trial.cells(run.trial)
-    before = trial._fit(run.trial, side, trial.Settings()).embed(side.valid)
+    before = training._fit(run.trial, side, trial.Settings()).embed(side.valid)
     cells(changed(view, np.flatnonzero(np.isin(view.cell_ids, side.train.cell_ids))[:20]))
     other = trial.cells(run.trial)
-    assert not np.allclose(trial._fit(run.trial, other, trial.Settings()).embed(side.valid), before)
+    assert not np.allclose(training._fit(run.trial, other, trial.Settings()).embed(side.valid), before)
 
 
 def test_depth_is_measured_before_genes_are_chosen(cells) -> None:
@@ -155,3 +156,22 @@ def test_an_item_that_somebody_holds_is_left_alone(cells, tmp_path) -> None:
 def test_default_axes_are_installed() -> None:
     for name in trial.DEFAULT_AXES:
         assert Spec.of("axes", name).build().measure(counts(60))
+
+
+def test_kept_weights_answer_a_new_question_without_training(cells, tmp_path) -> None:
+    """Test cells at another depth, asked later: loaded weights embed them exactly as the model would have at once."""
+    words = WORDS | {"models": {"use": "scvi", "n_latent": 4, "max_updates": 20}}
+    later = words | {"test_levels": {"umis_per_cell": "all"}}
+    stores = [Store.open(tmp_path / name) for name in ("kept", "lost", "at-once")]
+    settings = [trial.Settings(keep=("embeddings", "weights")), trial.Settings(), trial.Settings()]
+    for store, setting, asked in zip(stores, settings, (words, words, later), strict=True):
+        runs = grid.runs(asked)
+        trial.work(trial.Item("a", ((runs[0].trial, tuple(runs)),), str(store.folder), setting))
+    (run,) = grid.runs(later)
+    found = []
+    for store, setting, trained in zip(stores[:2], settings[:2], (0, 1), strict=True):
+        assert trial.must_train(run.trial, [run], store) == bool(trained)
+        done = trial.work(trial.Item("b", ((run.trial, (run,)),), str(store.folder), setting))
+        assert (len(done.trained), len(done.scored)) == (trained, 1)
+        found.append(store.run(run.key)["estimates"])
+    assert found[0] == found[1] == stores[2].run(run.key)["estimates"]

@@ -164,8 +164,9 @@ class Spec:
 
     @property
     def label(self) -> str:
-        """A short name for tables: the name, and the fields that were given."""
-        name = self.use.partition(".py:")[2] or self.use
+        """A short name for tables: the class's name, or its file's if it reads one, and the fields that were given."""
+        path = dict(self.fields).get("path")
+        name = Path(path).stem if path else self.use.partition(".py:")[2] or self.use
         fields = ",".join(f"{k}={_plain(v)}" for k, v in self.fields if k != "path")
         return f"{name}({fields})" if fields else name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -80,12 +81,16 @@ def run(todo: Plan, engine: Engine, store: Store, progress: Progress) -> Done:
     total = Done()
     for item in todo.items:
         store.put_bundle(item.bundle, [trial.key for trial, _ in item.work])
-    for item, result in engine.map(work, todo.items):
-        done = _lost(item, result, store) if isinstance(result, Failure) else result
-        for name in ("trained", "scored", "failed"):
-            getattr(total, name).extend(getattr(done, name))
-        total.busy |= done.busy
-        progress(costs[item.bundle], done)
+    results = engine.map(work, todo.items)
+    with contextlib.ExitStack() as stack:
+        if hasattr(results, "close"):
+            stack.callback(results.close)  # whatever happens here, workers stop with the loop
+        for item, result in results:
+            done = _lost(item, result, store) if isinstance(result, Failure) else result
+            for name in ("trained", "scored", "failed"):
+                getattr(total, name).extend(getattr(done, name))
+            total.busy |= done.busy
+            progress(costs[item.bundle], done)
     return total
 
 

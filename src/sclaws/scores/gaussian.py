@@ -4,8 +4,8 @@ Between jointly Gaussian vectors I = -½ Σ log2(1 - ρ_j²) with the canonical 
 change when a coordinate is stretched, so each is first made normal by its ranks (the Gaussian copula of Ince et al.
 2017, Hum Brain Mapp 38:1541). If either vector is then jointly normal, the number is a lower bound of the truth: the
 entropy of what is left of that vector after the best linear guess is at most Gaussian. A scalar signal always is, after
-ranks. Two vectors need not be: where cells form clusters, and the signal is a vector that knows the cluster, the number
-can exceed the truth (distances between clusters look like information), less so with ranks than without.
+ranks. Two vectors need not be: where cells form clusters that many columns of both sides show, the number exceeds the
+truth (two clusters hold one bit; 16 + 14 columns that show them are read as 1.9 bits, and as 3.7 without ranks).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Gaussian:
 
     ``margins="ranks"`` makes each column normal by its ranks first (any monotone transform of a column then leaves the
     number alone); ``"as-is"`` trusts the columns to be jointly Gaussian, and is then unbiased at any n. Ranks cost a
-    little at small n: -.03 bits at 200 cells and 1.7 bits, below .01 from 1,000 cells on. The value is *not* clipped
+    little at small n: -.04 bits at 200 cells and 1.7 bits, -.006 at 1,000 and 1.2 bits. The value is *not* clipped
     at zero: it is unbiased, and a law fitted to clipped points would be bent; read a negative value as none.
     """
 

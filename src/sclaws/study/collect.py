@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,8 +46,8 @@ def _common(
     trial = run.trial
     named = {
         "trial": trial.key,
-        "dataset": dataset_label(trial.dataset),
-        "evaluated_on": dataset_label(trial.dataset),
+        "dataset": trial.dataset.label,
+        "evaluated_on": trial.dataset.label,
         "model": trial.label,
         "signal": run.signal.label if run.signal else "none",
         "score": run.score.label,
@@ -64,11 +63,6 @@ def _common(
 
 def _suffixed(tested: Mapping[str, float]) -> dict[str, float]:
     return {f"{name}_test": value for name, value in tested.items()}
-
-
-def dataset_label(spec: Spec) -> str:
-    """Return a data set's name in tables: its file's, if it has one."""
-    return Path(dict(spec.fields)["path"]).stem if "path" in dict(spec.fields) else spec.label
 
 
 def _draws(draws: Mapping[tuple[str, str], Sequence[float]]) -> pd.DataFrame | None:
@@ -113,7 +107,7 @@ def _provenance(
         "runs_done": len(records),
         "versions": versions,
         "mixed": sorted(name for name, values in versions.items() if len(values) > 1),
-        "datasets": {dataset_label(spec): info for spec, info in datasets.items() if info},
+        "datasets": {spec.label: info for spec, info in datasets.items() if info},
         "train_seconds": round(sum(p["seconds"] for p in made), 1),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,12 +112,15 @@ class Study:
         if device not in ("cpu", "cuda"):
             raise StudyError(f"device = {device!r}; {did_you_mean(str(device), ('cpu', 'cuda'))}")
         keep = tuple(sorted({"embeddings", *self.words.get("keep", ())}))
-        return Settings(device, getattr(self.engine, "threads", None) or 1, keep)
+        return Settings(device, getattr(self.engine, "threads", None) or os.cpu_count() or 1, keep)
 
     # ── verbs ────────────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> list[str]:
         """Find out everything that can be wrong before any work is lost; return what was found, in sentences."""
         self._check_fits()
+        if "weights" in self.settings().keep:
+            for name in sorted({run.trial.model.use for run in self.runs if not hasattr(run.trial.model.type, "load")}):
+                raise StudyError(f"keep: model {name!r} has no 'load', so its weights would be kept in vain")
         said = check.check(self.runs)
         self._remember_data()
         return said
@@ -187,7 +191,7 @@ class Study:
 
     def truth(self) -> dict[str, Any]:
         """Return what is known exactly of simulated data, by data set; empty for real data."""
-        infos = {collect.dataset_label(s): self.store.dataset(keys.key(s.describe())) for s in self._datasets()}
+        infos = {s.label: self.store.dataset(keys.key(s.describe())) for s in self._datasets()}
         return {name: info["truth"] for name, info in infos.items() if info and info.get("truth")}
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────

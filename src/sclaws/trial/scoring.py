@@ -1,0 +1,66 @@
+"""What a score may look at, and the record of what it found."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from sclaws.errors import ScoreError
+from sclaws.grid import Run
+from sclaws.protocols import Estimate, Floats, Pairs, Trained, View
+from sclaws.split import refuse_cut_groups
+from sclaws.store import Store
+from sclaws.trial import data
+
+
+class TestCells:
+    """What a score may look at, made on demand; satisfies ``protocols.Probe``."""
+
+    def __init__(self, run: Run, store: Store, trained: Trained | None) -> None:
+        self._run, self._store, self._trained = run, store, trained
+
+    @functools.cached_property
+    def view(self) -> View:
+        """The test cells as the model saw them."""
+        return data.tested(self._run).view
+
+    @functools.cached_property
+    def embedding(self) -> Floats:
+        """(n, d), from the store: so a number does not depend on whether its model was trained just now."""
+        return self._store.array(self._run.trial.key, f"embedding-{self._run.view_key}")
+
+    @functools.cached_property
+    def pairs(self) -> Pairs:
+        """Embedding and signal side by side; the signal comes from the cells as they were before corruption."""
+        signal = self._run.signal
+        assert signal is not None
+        built = signal.build()
+        if by := getattr(built, "by", None):
+            refuse_cut_groups(data.parts(self._run.trial), by, signal.label)
+        made: Pairs = built.pairs(self.view, self.embedding, seed=self._run.trial.seed("signal"))
+        return made
+
+    @property
+    def trained(self) -> Trained:
+        """The trained model, if it is still there."""
+        if self._trained is None:
+            raise ScoreError("this score reads the model, which was not kept; add keep = ['weights'] or run anew")
+        return self._trained
+
+
+def record(run: Run, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Return what is stored of a run: description, measured columns of both sides, estimates."""
+    for metric, estimate in estimates.items():
+        if not np.isfinite(estimate.value):
+            raise ScoreError(
+                f"{run.score.label}: {metric} is {estimate.value} for {run.trial.label}: {estimate.verdict}"
+            )
+    return {
+        "description": run.describe(),
+        "measured_test": data.tested(run).measured,
+        "estimates": {metric: asdict(estimate) for metric, estimate in estimates.items()},
+    }
