@@ -77,7 +77,6 @@ def told_channel(found: pd.DataFrame) -> None:
     for name, rows in found.groupby("parameter"):
         print(
             f"{name}: covered in {rows['covers'].sum()} of {len(rows)} studies, "
-            f"{name}: covered in {rows['covers'].sum()} of {len(rows)} studies, "
             f"median width {rows['width'].median():.3g}, "
             f"mean error {(rows['value'] - rows['truth']).mean():+.3g}, truth {rows['truth'].iloc[0]:.4g}"
         )

@@ -266,7 +266,7 @@ class Trained(Protocol):
 class Model(Protocol):
     """Something that learns from cells.
 
-    Optional: ``fit_many(trials)``, ``load(folder)``, ``untrained(train, *, seed)``, ``cost(cells, features)`` in CPU
+    Optional: ``load(folder)``, ``untrained(train, *, seed)``, ``cost(cells, features)`` in CPU
     seconds, ``trains = False`` for a frozen one (training levels then drop out of its key), ``has_loss = True`` when
     what it trains has ``losses``, ``version`` raised when its numbers change.
     """

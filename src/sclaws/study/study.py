@@ -6,7 +6,7 @@ import functools
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from sclaws import fit, grid, keys, report, sweep
 from sclaws import trial as trials
-from sclaws.errors import StudyError, did_you_mean
+from sclaws.errors import FitError, StudyError, TableError, did_you_mean
 from sclaws.fit import Fits
 from sclaws.plugins import Spec
 from sclaws.protocols import Engine
@@ -46,7 +46,8 @@ class Result:
         return f"{self.fits._repr_html_()}{self.table._repr_html_()}<p>Report: {self.report}</p>"
 
     def __repr__(self) -> str:
-        return f"{self.fits}\nreport: {self.report}"
+        notes = "".join(f"{note}\n" for note in self.table.provenance.get("warnings", ()))
+        return f"{self.fits}\n{notes}report: {self.report}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +151,9 @@ class Study:
     def result(self, done: Done | None = None) -> Result:
         """Return table, fits and report of what is stored, and write them to the study's folder."""
         table = self.table()
+        fits, notes = self._fitted(table)
+        table = replace(table, provenance={**table.provenance, "warnings": notes})
         table.write(self.out)
-        fits = self.fits(table)
         fits.write(self.out)
         page = report.write(self.out, table, fits, title=self.words["name"], study_text=self.text, truth=self.truth())
         return Result(table, fits, page, done or Done())
@@ -162,8 +164,7 @@ class Study:
 
     def fits(self, table: Table) -> Fits:
         """Return the fits that the study asks for; without ``[[fit]]``, each axis's usual law."""
-        made = [self._fit(table, asked) for asked in self._asked()]
-        return Fits.join(made)
+        return self._fitted(table)[0]
 
     def run_trial(self, key: str) -> Done:
         """Train and score one trial here and now: what an array job does. Nothing, when it is there already."""
@@ -211,6 +212,16 @@ class Study:
                 if name not in columns:
                     raise StudyError(f"[[fit]] number {number}: unknown column {name!r}; {did_you_mean(name, columns)}")
 
+    def _fitted(self, table: Table) -> tuple[Fits, list[str]]:
+        """Return the fits, and a sentence for each that the table does not allow: a finished run keeps its table."""
+        made, notes = [], []
+        for number, asked in enumerate(self._asked(), start=1):
+            try:
+                made.append(self._fit(table, asked))
+            except (TableError, FitError) as error:
+                notes.append(f"fit {number} ({asked['law']}): {error}")
+        return Fits.join(made), notes
+
     def _fit(self, table: Table, asked: Mapping[str, Any]) -> Fits:
         laws = [Spec.of("laws", law, self.folder).build() for law in _listed(asked["law"])]
         chosen = table.frame[table.frame["metric"] == asked["y"]] if len(table.frame) else table.frame
@@ -246,8 +257,10 @@ def curve_columns(frame: pd.DataFrame, x: list[str]) -> list[str]:
     mine = [c for axis in axes for c in (f"{axis}_level", f"{axis}_test_level") if c in frame]
     given = [c for c in mine if c.endswith("_test_level") == x[0].endswith("_test")] or mine
     names = [c for c in NAMES if c in frame and (c == "model" or frame[c].nunique() > 1)]
+    levels = [c for c in frame if c.endswith("_level") and c not in given]
+    same = [c for c in levels if (c_train := c.replace("_test_level", "_level")) != c and frame[c].equals(frame[c_train])]
     within = frame.groupby([*names, *given], dropna=False)
-    free = [c for c in frame if c.endswith("_level") and c not in given and within[c].nunique(dropna=False).max() > 1]
+    free = [c for c in levels if c not in same and within[c].nunique(dropna=False).max() > 1]
     return names + free
 
 
