@@ -69,10 +69,10 @@ def test_curves_of_an_axis_are_told_apart_by_the_others() -> None:
         for u in (1, 2)
     ]
     frame = pd.DataFrame(rows)
-    assert curve_columns(frame, ["umis_per_cell"]) == ["model", "n_cells_level"]
-    assert curve_columns(frame, ["n_cells"]) == ["model", "umis_per_cell_level"]
+    assert curve_columns(frame, ["umis_per_cell"]) == ["model", "signal", "n_cells_level"]
+    assert curve_columns(frame, ["n_cells"]) == ["model", "signal", "umis_per_cell_level"]
     frozen = pd.concat([frame, frame.assign(model="oracle", umis_per_cell_level=float("inf"))])
-    assert curve_columns(frozen, ["umis_per_cell_test"]) == ["model", "n_cells_level"]
+    assert curve_columns(frozen, ["umis_per_cell_test"]) == ["model", "signal", "n_cells_level"]
 
 
 def test_a_profile_overrides_before_hashing(study: Path) -> None:

@@ -37,16 +37,20 @@ class Scatter:
     weight: Floats
     likelihood: Floats
 
-    def covariance(self) -> Floats:
-        """Return (C, n, n), the covariance at the average σ² and ρ, for weighing points; 1 on padded diagonals."""
+    def weighing(self) -> Floats:
+        """Return (C, n, n), the covariance by which points are weighed, at the average σ² and ρ; 1 on padded diagonals.
+
+        Its correlations are halved. Fully weighed by them, a fit may pass beside all of its points (Peelle's puzzle),
+        since a shift that the model of errors allows is cheaper than a bend; and those of S come from 64 draws, whose
+        inverse would reward chance. Intervals use the full covariance, so they are right for these weights.
+        """
         n = self.curves.real.shape[1]
         sigma2 = (self.weight * self.sigma2).sum(axis=1)
-        rho = (self.weight * self.rho).sum(axis=1)
-        found = sigma2[:, None, None] * _mixture(self.curves, rho)
+        found = sigma2[:, None, None] * _mixture(self.curves, (self.weight * self.rho).sum(axis=1))
         if self.curves.sampling is not None:
-            found = found + shrunk(self.curves.sampling)
-        total = np.trace(found, axis1=1, axis2=2) / n
-        found = found + (1e-9 * total + 1e-300)[:, None, None] * np.eye(n)
+            found = found + self.curves.sampling
+        least = 1e-9 * np.trace(found, axis1=1, axis2=2) / n + 1e-300
+        found = found * (0.5 + 0.5 * np.eye(n)) + least[:, None, None] * np.eye(n)
         both = self.curves.real[:, :, None] * self.curves.real[:, None, :]
         return found * both + np.eye(n) * (1 - self.curves.real[:, :, None])
 
@@ -95,16 +99,6 @@ class Scatter:
             root = _root(self.curves.sampling[c, :size, :size])
             out[:, :size] += generator.standard_normal((count, size)) @ root.T
         return out
-
-
-def shrunk(sampling: Floats) -> Floats:
-    """Return S with correlations halved, for weighing only.
-
-    Its correlations come from 64 draws; their inverse would reward chance contrasts between neighbouring points. What
-    the weights are is a question of efficiency: intervals use S itself.
-    """
-    n = sampling.shape[-1]
-    return sampling * (0.5 + 0.5 * np.eye(n))
 
 
 def _root(matrix: Floats) -> Floats:

@@ -69,7 +69,7 @@ def solve(law: Law, columns: dict[str, str], curves: Curves, log_y: bool) -> Sol
         raise FitError(f"{type(law).__name__} gives no finite value at some point: does it allow an input of 0?")
     if curves.same is not None or curves.sampling is not None:
         for _ in range(2):
-            problem, target, means, white = _weigh(problem, curves, _scatter(problem, curves, t).covariance())
+            problem, target, means, white = _weigh(problem, curves, _scatter(problem, curves, t).weighing())
             t, cost = solver.best(*solver.solve(problem, target, np.concatenate([t[:, None], many], axis=1)))
     return _described(problem, curves, t, cost, target, means, white)
 

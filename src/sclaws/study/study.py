@@ -246,19 +246,20 @@ class Study:
         return {label: (info["n_obs"], info["n_vars"]) for label, info in infos.items() if info}
 
 
-NAMES = ["dataset", "model", "signal", "score", "metric"]
+ALWAYS = ("model", "signal", "score")
 
 
 def curve_columns(frame: pd.DataFrame, x: list[str]) -> list[str]:
-    """Return the columns that tell one curve from another: the model, whatever else varies among the names, and the
-    levels of every axis that can still vary when a model and a level of ``x`` are given.
+    """Return the columns that tell one curve from another: model, signal and score, data set and metric if they vary,
+    and the levels of every axis that can still vary when these and a level of ``x`` are given.
     """
     axes = {name.removesuffix("_test") for name in x}
     mine = [c for axis in axes for c in (f"{axis}_level", f"{axis}_test_level") if c in frame]
     given = [c for c in mine if c.endswith("_test_level") == x[0].endswith("_test")] or mine
-    names = [c for c in NAMES if c in frame and (c == "model" or frame[c].nunique() > 1)]
+    names = [c for c in ("dataset", *ALWAYS, "metric") if c in frame and (c in ALWAYS or frame[c].nunique() > 1)]
     levels = [c for c in frame if c.endswith("_level") and c not in given]
-    same = [c for c in levels if (c_train := c.replace("_test_level", "_level")) != c and frame[c].equals(frame[c_train])]
+    trained = {c: c.replace("_test_level", "_level") for c in levels}
+    same = [c for c in levels if trained[c] != c and frame[c].equals(frame[trained[c]])]
     within = frame.groupby([*names, *given], dropna=False)
     free = [c for c in levels if c not in same and within[c].nunique(dropna=False).max() > 1]
     return names + free
