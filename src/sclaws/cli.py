@@ -50,12 +50,13 @@ def demo(*, out: Out = None) -> int:
 
     text = files("sclaws.studies").joinpath("demo.toml").read_text(encoding="utf-8")
     study = Study.parse(text, name="demo", folder=Path.cwd(), out=out or Path("sclaws-demo"))
+    print("simulated tissue -> fewer cells, fewer molecules -> two models -> bits about proteins -> noise law\n")
+    status = _told(study.run())
     print(
-        "simulated tissue -> fewer cells, fewer molecules -> two models -> information about a protein -> noise law\n"
+        "\ni_max: bits at unlimited depth; u_bar: UMI per cell at which half a bit of them is missing. The truth is"
+        "\nthat of an ideal observer: no model can pass its i_max, and one that has to learn needs more UMI than its u_bar."
     )
-    result = study.run()
-    print(f"\n{study.beside_truth(result.fits)}\n")
-    return _told(result)
+    return status
 
 
 @app.command
@@ -217,7 +218,9 @@ def fit(
     if json:
         print(_json({"fits": fits.frame.to_dict("records"), "predictions": fits.predictions.to_dict("records")}))
     else:
-        print(f"{fits}\n\nreport: {page}")
+        from sclaws.study.told import fitted
+
+        print(f"{fitted(fits.frame)}\n\nreport: {page}")
     return 0
 
 

@@ -36,6 +36,7 @@ class Result:
     fits: Fits
     report: Path
     done: Done
+    truth: Mapping[str, Mapping[str, Any]]
 
     @property
     def failed(self) -> int:
@@ -47,7 +48,7 @@ class Result:
 
     def __repr__(self) -> str:
         notes = "".join(f"{note}\n" for note in self.table.provenance.get("warnings", ()))
-        return f"{self.fits}\n{notes}report: {self.report}"
+        return f"{told.fitted(self.fits.frame, self.truth)}\n\n{notes}report: {self.report}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +156,9 @@ class Study:
         table = replace(table, provenance={**table.provenance, "warnings": notes})
         table.write(self.out)
         fits.write(self.out)
-        page = report.write(self.out, table, fits, title=self.words["name"], study_text=self.text, truth=self.truth())
-        return Result(table, fits, page, done or Done())
+        truth = self.truth()
+        page = report.write(self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth)
+        return Result(table, fits, page, done or Done(), truth)
 
     def table(self) -> Table:
         """Return the table of what is stored."""
@@ -185,10 +187,6 @@ class Study:
     def status(self) -> str:
         """Return how far the study is, in sentences."""
         return told.status(self.plan(), collect.failures(self.runs, self.store), self.store)
-
-    def beside_truth(self, fits: Fits) -> str:
-        """Return the fitted parameters beside what is known of simulated data."""
-        return told.beside_truth(fits.frame, self.truth())
 
     def truth(self) -> dict[str, Any]:
         """Return what is known exactly of simulated data, by data set; empty for real data."""

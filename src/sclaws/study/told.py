@@ -61,19 +61,52 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def beside_truth(fits: pd.DataFrame, truth: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return one line a fit and parameter that is known: fitted value, interval, truth."""
-    known = {name: value for table in truth.values() for name, value in table.items() if f"{name}_low" in fits}
-    lines = []
-    for _, fit in fits.iterrows():
-        where = ", ".join(str(fit[c]) for c in ("model", "signal") if c in fits)
-        for name, value in known.items():
-            if pd.notna(fit[name]):
-                interval = f"{_number(fit[f'{name}_low'])} to {_number(fit[f'{name}_high'])}"
-                lines.append(f"{where}: {name} = {_number(fit[name])} (95 %: {interval}), truth {_number(value)}")
-        lines.append(f"{where}: {fit['law']}: {fit['verdict']}")
-    return "\n".join(lines)
+def fitted(fits: pd.DataFrame, truth: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """Return the fits as a text table for each law: what tells curves apart, each parameter with its 95 % interval, the
+    verdict; above them what is known of simulated data.
+    """
+    return "\n\n".join(_one_law(str(law), rows, truth or {}) for law, rows in fits.groupby("law", sort=False))
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "open"
+def _one_law(law: str, rows: pd.DataFrame, truth: Mapping[str, Mapping[str, Any]]) -> str:
+    by = list(rows.columns[: list(rows.columns).index("law")])
+    params = [c for c in rows if f"{c}_low" in rows and rows[c].notna().any()]
+    varying = [c for c in by if rows[c].nunique() > 1] or by[:1]
+    same = ", ".join(
+        f"{c.removesuffix('_level')} = {_level(rows[c].iloc[0])}"
+        for c in by
+        if c not in varying and rows[c].notna().all()
+    )
+    shown = rows[varying].map(_level).rename(columns=lambda c: c.removesuffix("_level"))
+    for name in params:
+        shown[name] = [_interval(row, name) for _, row in rows.iterrows()]
+    shown["verdict"] = rows["verdict"]
+    known = {name: value for table in truth.values() for name, value in table.items() if name in params}
+    if known:
+        first = {varying[0].removesuffix("_level"): "(the truth)"} | {
+            name: _number(value) for name, value in known.items()
+        }
+        shown = pd.concat([pd.DataFrame([first]), shown])[shown.columns]
+    cells = [list(shown.columns), *shown.fillna("").astype(str).to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  " + "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([f"{law}{f' ({same})' if same else ''}:", *lines])
+
+
+def _level(value: Any) -> str:
+    if isinstance(value, float):
+        return "all" if math.isinf(value) else f"{value:.6g}"
+    return str(value)
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    if pd.isna(row[name]):
+        return ""
+    if math.isinf(low) or math.isinf(high):
+        return f"> {_number(low)}" if math.isfinite(low) else f"< {_number(high)}" if math.isfinite(high) else "open"
+    return f"{_number(row[name])} ({_number(low)} to {_number(high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

@@ -1,6 +1,6 @@
 """How often do the 95 % intervals of a fit hold the truth, and how wide are they? All curves are solved in one call.
 
-    python benchmarks/coverage.py --simulations 400
+    python benchmarks/intervals.py --simulations 400
 
 Noise law with I_max = 2 bits and ū = 300 UMI at depths from 10 to 2,500; a point's standard deviation is .2 bits, of
 which a share rho of the variance is common to the points of a replicate. The binomial error of a coverage of .95 in 400
