@@ -53,8 +53,8 @@ def demo(*, out: Out = None) -> int:
     print("simulated tissue -> fewer cells, fewer molecules -> two models -> bits about proteins -> noise law\n")
     status = _told(study.run())
     print(
-        "\ni_max: bits at unlimited depth; u_bar: UMI per cell at which half a bit of them is missing. The truth is"
-        "\nthat of an ideal observer: no model can pass its i_max, and one that has to learn needs more UMI than its u_bar."
+        "\ni_max: bits at unlimited depth; u_bar: UMI per cell at which half a bit of them is missing.\n"
+        "The truth is that of an ideal observer: no model can pass its i_max, and one that learns needs more UMI."
     )
     return status
 

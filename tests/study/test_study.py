@@ -42,7 +42,9 @@ def test_one_level_is_no_curve_and_loses_nothing(study: Path) -> None:
 
 def test_everything_failing_still_ends_with_a_report(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (study.parent / "bad.py").write_text("class Bad:\n  def fit(self, train, valid, *, seed): raise ValueError('no')\n")
-    text = study.read_text().replace('models = ["random-projection", { use = "pca", dim = 4 }]', 'models = "bad.py:Bad"')
+    text = study.read_text().replace(
+        'models = ["random-projection", { use = "pca", dim = 4 }]', 'models = "bad.py:Bad"'
+    )
     study.write_text(text)
     result = Study.read(study).run(progress=False)
     assert result.failed == 8
