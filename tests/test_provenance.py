@@ -6,6 +6,6 @@ from sclaws import provenance
 
 
 def test_versions_are_those_that_are_imported() -> None:
-    here = provenance.here("cpu", 2)
+    here = provenance.here()
     assert here["versions"]["numpy"] == np.__version__
-    assert (here["device"], here["threads"]) == ("cpu", 2)
+    assert here["machine"]

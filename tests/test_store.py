@@ -169,11 +169,10 @@ def test_trial_comes_back(store):
 
 def test_files_of_the_model_are_kept_with_the_trial(store):
     with store.stage_trial("t1") as staged:
-        (staged.folder / "weights").mkdir()
-        (staged.folder / "weights" / "layer.bin").write_bytes(b"123")
-    assert (store.trial_folder("t1") / "weights" / "layer.bin").read_bytes() == b"123"
+        (staged.weights() / "layer.bin").write_bytes(b"123")
+    assert (store.weights("t1") / "layer.bin").read_bytes() == b"123"
     (store.folder / "trials" / "t1" / "weights" / "layer.bin").write_bytes(b"124")
-    assert store.trial_folder("t1") is None
+    assert store.weights("t1") is None
 
 
 def test_trial_that_fails_while_it_is_staged_leaves_nothing(store):
@@ -206,11 +205,6 @@ def test_array_of_any_shape(store, shape):
 def test_objects_are_refused(store):
     with pytest.raises(StoreError, match="'x' holds Python objects"), store.stage_trial("t1") as staged:
         staged.save_array("x", np.array([{}]))
-
-
-def test_name_of_the_marker_is_refused(store):
-    with pytest.raises(StoreError, match="let the model save under another"), store.stage_trial("t1") as staged:
-        (staged.folder / "trial.json").write_text("{}")
 
 
 def test_array_that_is_not_there(store):

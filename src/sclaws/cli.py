@@ -128,7 +128,7 @@ def list_(family: str | None = None) -> int:
 def keys(study: Path, *, profile: Profile = None, out: Out = None) -> int:
     """Print the keys of the trials that are still missing, one a line: for Slurm arrays, Snakemake or xargs.
 
-    Example: sclaws keys study.toml | xargs -n 1 sclaws trial study.toml
+    Example: sclaws keys study.toml | xargs -r -n 1 sclaws trial study.toml
     """
     for key in _study(study, profile, out).missing_trials():
         print(key)
@@ -150,7 +150,9 @@ def trial(study: Path, key: str, *, profile: Profile = None, out: Out = None) ->
     """
     done = _study(study, profile, out).run_trial(key)
     print(f"{key}: {len(done.trained)} trained, {len(done.scored)} scored, {len(done.failed)} failed")
-    return 1 if done.failed else 0
+    if done.busy:
+        print("another process is working on this trial", file=sys.stderr)
+    return 1 if done.failed or done.busy else 0
 
 
 @app.command
@@ -240,11 +242,11 @@ def _study(path: Path, profile: str | None, out: Path | None) -> Study:
 
 
 def _told(result: Result) -> int:
-    """Print what a run found and where it is; 1 when something failed."""
+    """Print what a run found and where it is; 1 when something failed or is missing."""
     print(result)
     if result.failed:
         print(f"{result.failed} trials or runs failed; the report says which and why", file=sys.stderr)
-    return 1 if result.failed else 0
+    return 1 if result.failed or result.missing else 0
 
 
 def _json(value: Any) -> str:

@@ -14,15 +14,22 @@ _LARGEST_LOG = 20.0  # log1p of half a billion: no log-normalised value is large
 
 
 def as_csr(values: Any) -> sparse.csr_matrix:
-    """Return (n, p) values as float32 CSR with sorted column indices and no stored zeros.
+    """Return (n, p) values as float32 CSR with sorted column indices and no stored zeros; as they are, if they are so.
 
     float32 holds every integer up to 2²⁴, far above any count of molecules of one gene in one cell.
     """
+    if _is_tidy(values):
+        return values  # type: ignore[no-any-return]
     csr = sparse.csr_matrix(values, dtype=np.float32, copy=True)  # the caller's matrix is not ours to tidy
     csr.sum_duplicates()
     csr.eliminate_zeros()
     csr.sort_indices()
     return csr
+
+
+def _is_tidy(values: Any) -> bool:
+    is_csr = isinstance(values, sparse.csr_matrix) and values.dtype == np.float32
+    return bool(is_csr and values.has_canonical_format and values.data.all())
 
 
 def checked(values: Any, cells: Sequence[Any], genes: Sequence[Any], *, where: str, remedy: str) -> sparse.csr_matrix:

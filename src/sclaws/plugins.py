@@ -94,35 +94,64 @@ def _module(path: Path, digest: str) -> Any:
 class Spec:
     """A component by name, not yet built: cheap to hash, to compare, to send to another process.
 
-    ``folder`` is where relative paths and plugin files are looked for; it is not part of the description.
+    ``folder`` is where relative paths and plugin files are looked for, ``name`` what tables call the component; neither
+    is part of the description.
     """
 
     family: str
     use: str
     fields: tuple[tuple[str, Any], ...] = ()
     folder: str = ""
+    name: str = ""
 
     @classmethod
     def of(cls, family: str, value: str | Mapping[str, Any], folder: Path | str = "") -> Spec:
-        """Return the spec for ``"pca"`` or ``{"use": "pca", "dim": 16}``, with its class and fields checked."""
+        """Return the spec for ``"pca"`` or ``{"use": "pca", "dim": 16}``, with its class and fields checked.
+
+        ``name = "…"`` is what tables call it, unless the class has a field of that name.
+        """
+        if not isinstance(value, (str, Mapping)):
+            raise PluginError(f"{family}: {value!r} is no component; write a name, or a table with 'use' = a name")
         table = {"use": value} if isinstance(value, str) else dict(value)
         use = table.pop("use", None)
         if not isinstance(use, str):
             raise PluginError(f"{family}: {value!r} has no 'use' = a name; valid: {', '.join(names(family))}")
-        spec = cls(family, use, tuple(sorted((k, _frozen(v)) for k, v in table.items())), str(folder))
-        valid = spec._signature().parameters
+        valid, anything = cls(family, use, (), str(folder))._parameters()
+        called = table.pop("name", "") if "name" not in valid else ""
+        if not isinstance(called, str):
+            raise PluginError(f"{SINGULAR[family]} {use!r}: name = {called!r} must be text")
         for name in table:
-            if name not in valid:
+            if name not in valid and not anything:
                 raise PluginError(f"{SINGULAR[family]} {use!r} has no field {name!r}: {did_you_mean(name, valid)}")
-        return spec
+        return cls(family, use, tuple(sorted((k, _frozen(v)) for k, v in table.items())), str(folder), called)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the class behind: another process loads it anew, from a file of the same content or not at all."""
+        return {name: value for name, value in self.__dict__.items() if name != "type"}
 
     @functools.cached_property
     def type(self) -> type:
-        """The class."""
+        """The class; raises ``PluginError`` when its file is no longer the one that was described."""
+        described = self.__dict__.get("_described", {})
+        if "code" in described and described["code"] != keys.file_digest(self._file()):
+            raise PluginError(f"{self._file()} was changed while the study was running: run it again")
         return load(self.family, self.use, Path(self.folder) if self.folder else None)
 
-    def _signature(self) -> inspect.Signature:
-        return inspect.signature(self.type)
+    def _file(self) -> Path:
+        return (Path(self.folder) / f"{self.use.partition('.py:')[0]}.py").resolve()
+
+    def _parameters(self) -> tuple[dict[str, Any], bool]:
+        """Return {field: default, or ``inspect.Parameter.empty``}, and whether any other field is taken, too."""
+        found = inspect.signature(self.type).parameters.values()
+        made = {f.name: f.default_factory for f in dataclasses.fields(self.type)} if self._is_dataclass() else {}
+        defaults = {p.name: p.default for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        for name, factory in made.items():
+            if name in defaults and factory is not dataclasses.MISSING:
+                defaults[name] = factory()
+        return defaults, any(p.kind is p.VAR_KEYWORD for p in found)
+
+    def _is_dataclass(self) -> bool:
+        return dataclasses.is_dataclass(self.type)
 
     def build(self) -> Any:
         """Return the object; a field of the wrong type is an error that names it.
@@ -131,7 +160,7 @@ class Spec:
         """
         fields = {k: self._resolved(k, v) for k, v in self.fields}
         try:
-            if dataclasses.is_dataclass(self.type):
+            if self._is_dataclass():
                 return pydantic.TypeAdapter(self.type).validate_python(fields)
             return self.type(**fields)
         except pydantic.ValidationError as error:
@@ -142,8 +171,7 @@ class Spec:
             raise PluginError(f"{SINGULAR[self.family]} {self.use!r} cannot be built: {error}") from error
 
     def _resolved(self, name: str, value: Any) -> Any:
-        is_path = name == "path" or name.endswith("_path")
-        return str(Path(self.folder) / Path(value).expanduser()) if is_path and isinstance(value, str) else value
+        return str(Path(self.folder) / Path(value).expanduser()) if _is_path(name, value) else value
 
     def describe(self) -> dict[str, Any]:
         """Return ``{"use", "version", **fields}`` with defaults spelt out and files by their content (read once)."""
@@ -151,28 +179,46 @@ class Spec:
 
     @functools.cached_property
     def _described(self) -> dict[str, Any]:
-        given = dict(self.fields)
-        defaults = {n: p.default for n, p in self._signature().parameters.items() if p.default is not p.empty}
+        defaults = {n: value for n, value in self._parameters()[0].items() if value is not inspect.Parameter.empty}
+        given = {name: self._content(name, value) for name, value in self.fields}
         out: dict[str, Any] = {"use": self.use, "version": getattr(self.type, "version", 1), **defaults, **given}
         if ".py:" in self.use:
-            file, _, name = self.use.partition(".py:")
-            out["use"] = f"{Path(file).name}.py:{name}"
-            out["content"] = keys.file_digest((Path(self.folder) / f"{file}.py").resolve())
-        if callable(content := getattr(self.type, "content", None)):
-            out = {k: v for k, v in out.items() if k != "path"} | {"content": content(self.build())}
+            out["use"] = f"{self._file().name}:{self.use.partition('.py:')[2]}"
+            out["code"] = keys.file_digest(self._file())
         return keys.canonical(out)  # type: ignore[no-any-return]
+
+    def _content(self, name: str, value: Any) -> Any:
+        """Return a field's value, or the checksum of what a path leads to: a study knows its data wherever they lie."""
+        if not _is_path(name, value):
+            return value
+        path = Path(self._resolved(name, value))
+        if not path.exists():
+            raise PluginError(f"{path} does not exist; {self.use!r}, field {name!r}: paths start at the study file")
+        return keys.path_digest(path)
+
+    def refuse_change(self) -> None:
+        """Raise ``PluginError`` when a file that this was described by is no longer the same."""
+        if dataclasses.replace(self).describe() != self.describe():
+            raise PluginError(f"{self.label}: its file was changed since the study was read; read it anew")
 
     @property
     def label(self) -> str:
-        """A short name for tables: the class's name, or its file's if it reads one, and the fields that were given."""
-        path = dict(self.fields).get("path")
-        name = Path(path).stem if path else self.use.partition(".py:")[2] or self.use
-        fields = ",".join(f"{k}={_plain(v)}" for k, v in self.fields if k != "path")
-        return f"{name}({fields})" if fields else name
+        """What tables call it: its ``name``; else a data set's file, or the class with the fields that were given."""
+        if self.name:
+            return self.name
+        fields = {k: Path(v).stem if _is_path(k, v) else _plain(v) for k, v in self.fields}
+        name = self.use.partition(".py:")[2] or self.use
+        if self.family == "datasets" and "path" in fields:
+            name = fields.pop("path")
+        return f"{name}({','.join(f'{k}={v}' for k, v in fields.items())})" if fields else name
+
+
+def _is_path(name: str, value: Any) -> bool:
+    return isinstance(value, str) and (name == "path" or name.endswith("_path"))
 
 
 def _frozen(value: Any) -> Any:
-    """Lists become tuples and tables become sorted tuples of pairs' dict views, so that a spec can be hashed."""
+    """Return lists as tuples, so that a spec can be hashed."""
     if isinstance(value, Mapping):
         raise PluginError(f"{dict(value)!r}: a field cannot be a table; give numbers, text or lists")
     return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value

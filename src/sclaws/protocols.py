@@ -93,13 +93,12 @@ class Param:
 class Context:
     """What a model may ask of its surroundings, passed to ``fit`` when its signature has a ``context``.
 
-    ``folder`` is scratch space; ``device`` "cpu" or "cuda"; ``precision`` "float32" or "bfloat16"; ``threads`` the
-    number of cores it may use; ``progress(message)`` tells the user what is going on.
+    ``folder`` is scratch space; ``device`` "cpu" or "cuda"; ``threads`` the number of cores it may use;
+    ``progress(message)`` tells whoever listens what is going on.
     """
 
     folder: Path
     device: str = "cpu"
-    precision: str = "float32"
     threads: int = 1
     progress: Callable[[str], None] = field(default=lambda message: None)
 
@@ -117,8 +116,8 @@ class Failure:
 class Dataset(Protocol):
     """Where cells come from. ``load`` returns AnnData with raw values in ``X`` (CSR counts, or a dense array).
 
-    ``uns["truth"]`` of a simulated data set holds what is known exactly. ``content()`` returns a string that changes
-    when the data do (a file's checksum); without it the fields themselves are the content.
+    ``uns["truth"]`` of a simulated data set holds what is known exactly. A field ``path`` (or one that ends in
+    ``_path``) starts at the study file, and it is the content of what it leads to that counts in a key.
     """
 
     def load(self) -> AnnData:
@@ -304,7 +303,7 @@ class Score(Protocol):
     """A measure of what a model knows.
 
     Information scores also have ``estimate(x, y, *, groups=None, ids=None, seed=0) -> Estimate`` on bare arrays.
-    ``needs`` is "signal" (the default) or "model".
+    ``needs`` is "signal" (the default) or "model"; ``metrics`` names what it returns, for studies to be checked by.
     """
 
     def __call__(self, probe: Probe, *, seed: int) -> Mapping[str, Estimate]:

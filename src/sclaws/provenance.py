@@ -7,7 +7,10 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-PACKAGES = ("sclaws", "numpy", "scipy", "scikit-learn", "anndata", "scanpy", "numba", "torch", "scvi-tools")
+PACKAGES = (
+    "sclaws", "numpy", "scipy", "pandas", "scikit-learn", "anndata", "scanpy", "scikit-misc", "numba", "torch",
+    "scvi-tools",
+)  # fmt: skip
 
 
 @functools.cache
@@ -22,6 +25,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def here(device: str, threads: int) -> dict[str, Any]:
-    """Return the record of this process: versions, machine type, device, threads."""
-    return {"versions": versions(), "machine": platform.machine(), "device": device, "threads": threads}
+def here() -> dict[str, Any]:
+    """Return the record of this process: versions and machine type."""
+    return {"versions": versions(), "machine": platform.machine()}

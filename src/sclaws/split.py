@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from types import NoneType
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +36,27 @@ class Split:
     valid: float = 0.1
     by: str | None = None
 
+    version: ClassVar[int] = 1
+
     def __post_init__(self) -> None:
+        for name in ("test", "valid"):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, (int, float)):
+                raise DataError(f"split: {name} = {value!r} must be a share of the cells, such as 0.2")
+        if not isinstance(self.by, (str, NoneType)):
+            raise DataError(f"split: by = {self.by!r} must be the name of a column of obs")
         if not (0 < self.test < 1 and 0 < self.valid < 1 and self.test + self.valid < 1):
             raise DataError(
                 f"split: test = {self.test} and valid = {self.valid} must be shares above 0 that leave cells to train"
             )
+
+    def describe(self) -> dict[str, Any]:
+        """Return what changes which cells are where, in the words of the study file."""
+        return {"version": self.version, **asdict(self)}
+
+    @property
+    def label(self) -> str:
+        """A short name for tables."""
+        return f"test={self.test:g},valid={self.valid:g}" + (f",by={self.by}" if self.by else "")
 
     def parts(self, view: View, *, seed: int) -> Parts:
         """Return the three parts; raise ``DataError`` when there are too few cells or groups for them."""

@@ -15,22 +15,40 @@ from sclaws.protocols import Engine, Failure
 from sclaws.store import Store
 from sclaws.trial import Done, Item, Settings, must_train, work
 
+SCORE_SECONDS = 0.2  # what scoring costs, roughly
 BUNDLE_SECONDS = 5.0  # small trials share a bundle until they are worth handing over
 Progress = Callable[[float, Done], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep would do: bundles still to run, counts, and estimates of CPU seconds and bytes."""
+    """What a sweep would do: bundles still to run, counts, and estimates of CPU seconds and bytes.
+
+    ``train`` holds the keys of trials to be trained, ``lacking`` how many runs of each unfinished trial are missing.
+    """
 
     items: tuple[Item, ...]
     costs: tuple[float, ...]
     n_trials: int
     n_runs: int
-    trials_done: int
-    runs_done: int
-    to_train: int
+    train: frozenset[str]
+    lacking: Mapping[str, int]
     megabytes: float
+
+    @property
+    def to_train(self) -> int:
+        """Number of trials to be trained."""
+        return len(self.train)
+
+    @property
+    def trials_done(self) -> int:
+        """Number of trials that need no training."""
+        return self.n_trials - len(self.train)
+
+    @property
+    def runs_done(self) -> int:
+        """Number of runs that are stored."""
+        return self.n_runs - sum(self.lacking.values())
 
     @property
     def seconds(self) -> float:
@@ -47,11 +65,10 @@ def plan(runs: Sequence[Run], store: Store, settings: Settings, sizes: Mapping[s
     present = store.runs()
     missing = {key: [run for run in of if run.key not in present] for key, (_, of) in wanted.items()}
     pending = [key for key in wanted if missing[key] or not store.has_trial(key)]
-    retrain = [key for key in pending if must_train(wanted[key][0], missing[key], store)]
+    retrain = {key for key in pending if must_train(wanted[key][0], missing[key], store)}
     pace = _pace(wanted, store, sizes)
-    costs = {
-        key: _cost(wanted[key][0], sizes, pace) if key in set(retrain) else 0.2 * len(missing[key]) for key in pending
-    }
+    costs = {key: _cost(wanted[key][0], sizes, pace) if key in retrain else 0.0 for key in pending}
+    costs = {key: cost + SCORE_SECONDS * len(missing[key]) for key, cost in costs.items()}
     bundles = _bundles([wanted[key][0] for key in pending], costs, store)
     items = [Item(name, tuple(wanted[k] for k in of), str(store.folder), settings) for name, of in bundles.items()]
     items.sort(key=lambda item: -sum(costs[t.key] for t, _ in item.work))  # largest first: no long tail at the end
@@ -60,17 +77,16 @@ def plan(runs: Sequence[Run], store: Store, settings: Settings, sizes: Mapping[s
         costs=tuple(sum(costs[t.key] for t, _ in item.work) for item in items),
         n_trials=len(wanted),
         n_runs=len(runs),
-        trials_done=len(wanted) - len(retrain),
-        runs_done=len(runs) - sum(map(len, missing.values())),
-        to_train=len(retrain),
+        train=frozenset(retrain),
+        lacking={key: len(missing[key]) for key in pending},
         megabytes=sum(_megabytes(wanted[key], sizes) for key in retrain),
     )
 
 
 def by_trial(runs: Iterable[Run]) -> dict[str, tuple[Trial, tuple[Run, ...]]]:
-    """Return {trial key: (trial, its runs)}, in the order of the keys."""
+    """Return {trial key: (trial, its runs)}, in the order of the keys; runs on the same test cells are neighbours."""
     found: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
+    for run in sorted(runs, key=lambda run: (run.view_key, run.key)):
         found[run.trial.key].append(run)
     return {key: (found[key][0].trial, tuple(found[key])) for key in sorted(found)}
 
@@ -87,18 +103,20 @@ def run(todo: Plan, engine: Engine, store: Store, progress: Progress) -> Done:
             stack.callback(results.close)  # whatever happens here, workers stop with the loop
         for item, result in results:
             done = _lost(item, result, store) if isinstance(result, Failure) else result
-            for name in ("trained", "scored", "failed"):
-                getattr(total, name).extend(getattr(done, name))
-            total.busy |= done.busy
+            total.add(done)
             progress(costs[item.bundle], done)
     return total
 
 
 def _lost(item: Item, failure: Failure, store: Store) -> Done:
-    absent = [trial.key for trial, _ in item.work if not store.has_trial(trial.key)]
-    for key in absent:
+    """Record as failed what a lost worker left undone: trials, and runs of trials that were stored before."""
+    undone = []
+    for trial, runs in item.work:
+        there = store.has_trial(trial.key)
+        undone += [run.key for run in runs if store.run(run.key) is None] if there else [trial.key]
+    for key in undone:
         store.put_failure(key, asdict(failure))
-    return Done(failed=absent)
+    return Done(failed=undone)
 
 
 def _bundles(pending: list[Trial], costs: Mapping[str, float], store: Store) -> dict[str, list[str]]:
@@ -112,8 +130,8 @@ def _bundles(pending: list[Trial], costs: Mapping[str, float], store: Store) -> 
                 del left[key]
     units = defaultdict(list)
     for trial in left.values():
-        units[(trial.data_seed, trial.levels)].append(trial.key)
-    of_data = itertools.groupby(sorted(units.items(), key=lambda unit: unit[0][0]), key=lambda unit: unit[0][0])
+        units[(trial.data_seed, trial.cells_key)].append(trial.key)
+    of_data = itertools.groupby(sorted(units.items()), key=lambda unit: unit[0][0])
     for _, group in of_data:
         bundles |= {keys.key(members): members for members in _chunks([unit for _, unit in group], costs)}
     return bundles

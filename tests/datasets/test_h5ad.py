@@ -8,6 +8,7 @@ from scipy import sparse
 
 from sclaws.datasets.h5ad import H5ad
 from sclaws.errors import DataError
+from sclaws.plugins import Spec
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_what_is_absent_is_named(make, tmp_path):
     with pytest.raises(DataError, match=r"nothing\.h5ad does not exist"):
         H5ad(str(tmp_path / "nothing.h5ad")).load()
     with pytest.raises(DataError, match="is a folder"):
-        H5ad(str(tmp_path)).content()
+        H5ad(str(tmp_path)).load()
     with pytest.raises(DataError, match="no layer 'count'; did you mean 'counts'"):
         H5ad(make(layers={"counts": COUNTS}), layer="count").load()
     no_x = anndata.AnnData(obs=pd.DataFrame(index=list("ab")), var=pd.DataFrame(index=list("xy")))
@@ -112,11 +113,11 @@ def test_content_is_of_the_bytes_and_not_of_the_place(make, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     moved = tmp_path / "elsewhere" / "other.h5ad"
     moved.write_bytes((tmp_path / "data.h5ad").read_bytes())
-    described = [H5ad(p).content() for p in (path, str(moved))]
+    described = [Spec.of("datasets", {"use": "h5ad", "path": str(p)}).describe() for p in (path, moved)]
     assert described[0] == described[1]
     changed = COUNTS.copy()
     changed[0, 0] = 2
-    assert H5ad(make(changed)).content() != described[0]
+    assert Spec.of("datasets", {"use": "h5ad", "path": str(make(changed))}).describe() != described[0]
 
 
 def test_real_files_load(shared):

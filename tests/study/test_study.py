@@ -8,7 +8,7 @@ import pytest
 
 from sclaws import cli
 from sclaws.study import Study
-from sclaws.study.study import curve_columns
+from sclaws.study.fitting import curve_columns
 
 
 def test_the_same_words_in_python_give_the_same_table(study: Path) -> None:

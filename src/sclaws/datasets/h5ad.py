@@ -13,7 +13,7 @@ import anndata
 import pandas as pd
 from scipy import sparse
 
-from sclaws import counts, keys
+from sclaws import counts
 from sclaws.errors import DataError, did_you_mean
 
 
@@ -22,17 +22,12 @@ class H5ad:
     """Counts in ``X`` of an h5ad file, or in one of its ``layers``.
 
     ``load`` gives ``X`` as (n_cells, n_genes) CSR float32 with sorted indices, ``obs``, ``var``, ``obsm`` (sparse ones
-    made dense) and, if the file has it, ``uns["truth"]``; nothing else is kept in memory. ``content`` is the checksum
-    of the file, so a study knows its data wherever the file lies.
+    made dense) and, if the file has it, ``uns["truth"]``; nothing else is kept in memory.
     """
 
     path: str
     layer: str | None = None
     version: ClassVar[int] = 1
-
-    def content(self) -> str:
-        """Return the checksum of the file's bytes."""
-        return keys.file_digest(self._file())
 
     def load(self) -> anndata.AnnData:
         """Return the checked data; raise ``DataError`` naming the file, what is wrong with it, and the remedy."""

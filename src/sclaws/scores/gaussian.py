@@ -39,6 +39,7 @@ class Gaussian:
     margins: Literal["ranks", "as-is"] = "ranks"
 
     version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[str, ...]] = ("information",)
     needs: ClassVar[str] = "signal"
 
     def __call__(self, probe: Probe, *, seed: int) -> dict[str, Estimate]:

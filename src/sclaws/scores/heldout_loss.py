@@ -23,6 +23,7 @@ class HeldoutLoss:
     """
 
     version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "gain")
     needs: ClassVar[str] = "model"
 
     def __call__(self, probe: Probe, *, seed: int) -> dict[str, Estimate]:

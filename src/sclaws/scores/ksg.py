@@ -43,6 +43,7 @@ class KSG:
     k: int = 3
 
     version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[str, ...]] = ("information",)
     needs: ClassVar[str] = "signal"
 
     def __post_init__(self) -> None:

@@ -36,6 +36,7 @@ class LabelProbe:
     folds: int = 5
 
     version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[str, ...]] = ("information",)
     needs: ClassVar[str] = "signal"
 
     def __post_init__(self) -> None:

@@ -46,7 +46,10 @@ _KINDS: tuple[Kind, ...] = ("runs", "failures", "bundles", "datasets")
 
 @dataclass(frozen=True)
 class Store:
-    """Results by key in a folder; any number of processes may read and write it at once."""
+    """Results by key in a folder; any number of processes may read and write it at once.
+
+    ``Store(folder)`` only looks, and finds nothing where there is no folder; ``Store.open`` makes it ready for writing.
+    """
 
     folder: Path
 
@@ -88,7 +91,10 @@ class Store:
             raise StoreError(f"{self.folder} was written by a newer sclaws (format {version}): install that one")
 
     def _entries(self, folder: str) -> list[str]:
-        return sorted(os.listdir(self.folder / folder))  # noqa: PTH208 - names, not paths, of some ten thousand
+        try:
+            return sorted(os.listdir(self.folder / folder))  # noqa: PTH208 - names, not paths, of some ten thousand
+        except FileNotFoundError:  # nothing has been written yet: looking makes no folder
+            return []
 
     def _scratch(self) -> Path:
         return self.folder / "staging" / leases.owned_name()
@@ -140,7 +146,7 @@ class Store:
         """Store the record of a run. Returns ``False`` when there is one already, which stays."""
         if self._get("runs", key) is not None:
             return False
-        self._forget_failure(key)  # before, not after: a crash in between must not leave a failure beside a result
+        self.forget_failure(key)  # before, not after: a crash in between must not leave a failure beside a result
         self._put("runs", key, record)
         return True
 
@@ -180,7 +186,7 @@ class Store:
 
     def _publish(self, key: str, stage: Stage) -> None:
         trials.seal(stage, self._scratch())
-        self._forget_failure(key)
+        self.forget_failure(key)
         with leases.locked(self.folder / "leases"):
             target = self.folder / "trials" / key
             if (there := self._marker(key)) is None:
@@ -210,14 +216,21 @@ class Store:
         """Return the keys of all trials that are there."""
         return {key for key in self._entries("trials") if self.has_trial(key)}
 
-    def trial_folder(self, key: str) -> Path | None:
-        """Return the folder of a trial, to load weights from; ``None`` when absent or damaged."""
-        return self.folder / "trials" / key if self._marker(key, thorough=True) else None
+    def weights(self, key: str) -> Path | None:
+        """Return the folder of a trial's weights, every byte verified; ``None`` when absent or damaged."""
+        found = self._marker(key, thorough=True)
+        return self.folder / "trials" / key / trials.WEIGHTS if found and _weighs(found) else None
+
+    def has_weights(self, key: str) -> bool:
+        """Return whether a trial is there with weights."""
+        found = self._marker(key)
+        return found is not None and _weighs(found)
 
     def arrays(self, key: str) -> list[str]:
         """Return the names of a trial's arrays; none when it is absent."""
         found = self._marker(key) or {"files": {}}
-        return sorted(name.removesuffix(".npy") for name in found["files"] if name.endswith(".npy"))
+        names = [name for name in found["files"] if "/" not in name and name.endswith(".npy")]
+        return sorted(name.removesuffix(".npy") for name in names)
 
     def array(self, key: str, name: str) -> NDArray[Any]:
         """Return an array of a trial, memory-mapped and read-only, its checksum verified."""
@@ -241,7 +254,8 @@ class Store:
         """Return {key: failure} of everything that failed and has not succeeded since."""
         return self._all("failures")
 
-    def _forget_failure(self, key: str) -> None:
+    def forget_failure(self, key: str) -> None:
+        """Forget what went wrong with a trial or run: it has succeeded since."""
         path = self._path("failures", key)
         with documents.told(path):
             path.unlink(missing_ok=True)
@@ -290,3 +304,7 @@ class Store:
             for kind, name in sorted(origins)
             if not (self.folder / kind / name).exists()
         ]
+
+
+def _weighs(marker: Mapping[str, Any]) -> bool:
+    return any(name.startswith(f"{trials.WEIGHTS}/") for name in marker["files"])

@@ -16,7 +16,7 @@ from sclaws.errors import StoreError
 from sclaws.store import documents
 from sclaws.store.documents import DamagedError
 
-MARKER = "trial.json"
+MARKER, WEIGHTS = "trial.json", "weights"
 
 
 @dataclass
@@ -25,6 +25,11 @@ class Stage:
 
     folder: Path
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    def weights(self) -> Path:
+        """Return a new folder for what the model saves of itself, which comes back from ``Store.weights(key)``."""
+        (folder := self.folder / WEIGHTS).mkdir()
+        return folder
 
     def save_array(self, name: str, values: NDArray[Any]) -> None:
         """Write an array of any shape, which comes back from ``Store.array(key, name)``."""
@@ -37,8 +42,6 @@ class Stage:
 
 def seal(stage: Stage, scratch: Path) -> None:
     """Sync all files of a stage to the disk, then write its marker: from here on a rename makes it a trial."""
-    if (stage.folder / MARKER).exists():
-        raise StoreError(f"{stage.folder}: {MARKER} is the store's own name; let the model save under another")
     files = {}
     for path in sorted(stage.folder.rglob("*")):
         documents.sync(path)

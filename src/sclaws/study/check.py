@@ -28,6 +28,13 @@ def check(runs: Sequence[Run]) -> list[str]:
     return said
 
 
+def columns(runs: Sequence[Run]) -> set[str]:
+    """Return the names of the columns that the axes of a study measure on its data."""
+    pairs = {(run.trial.dataset, s.axis) for run in runs for s in (*run.trial.levels, *run.test_levels)}
+    ordered = sorted(pairs, key=lambda pair: pair[0].label)  # each data set is loaded once
+    return {name for dataset, axis in ordered for name in axis.build().measure(trials.whole(dataset))}
+
+
 def _components(runs: Iterable[Run]) -> list[Spec]:
     found: dict[Spec, None] = {}
     for run in runs:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sclaws import keys
 from sclaws.grid import Run
-from sclaws.plugins import Spec
 from sclaws.store import Store
+from sclaws.study import fitting
 from sclaws.table import Table
 
 SUMMARY = ("value", "low", "high", "stderr", "unit", "n", "verdict")
@@ -19,7 +20,8 @@ SUMMARY = ("value", "low", "high", "stderr", "unit", "n", "verdict")
 
 def table(runs: Sequence[Run], store: Store) -> Table:
     """Return the table of what is stored of these runs. Time and memory grow with the number of runs."""
-    axes = sorted({s.name for run in runs for s in (*run.trial.levels, *run.test_levels)})
+    axes = fitting.axes(runs)
+    several = len({run.trial.split for run in runs}) > 1
     records = {record["key"]: record for record in store.read_runs([run.key for run in runs])}
     trials: dict[str, dict[str, Any]] = {key: store.trial(key) or {} for key in {run.trial.key for run in runs}}
     rows, draws = [], {}
@@ -30,6 +32,8 @@ def table(runs: Sequence[Run], store: Store) -> Table:
             summary = {name: estimate[name] for name in SUMMARY}
             if "entropy" in estimate["details"]:
                 summary["bound"] = estimate["details"]["entropy"]  # what no embedding can tell of a label
+            if several:
+                summary["split"] = run.trial.split.label
             rows.append({"run": run.key, "metric": metric, **common[0], **summary, **common[1]})
             if estimate["draws"]:
                 draws[run.key, metric] = estimate["draws"]
@@ -97,10 +101,13 @@ def _provenance(
 ) -> dict[str, Any]:
     """Return what was run and with what; several values of a version mean that the table mixes them."""
     made = [record["provenance"] for record in trials.values() if "provenance" in record]
+    scored = [record["provenance"] for record in records.values()]
     versions: dict[str, list[str]] = {}
-    for name, value in sorted(set(itertools.chain.from_iterable(_flat(p) for p in made))):
+    for name, value in sorted(set(itertools.chain.from_iterable(_flat(p) for p in [*made, *scored]))):
         versions.setdefault(name, []).append(value)
-    datasets = {spec: store.dataset(_key(spec)) for spec in dict.fromkeys(run.trial.dataset for run in runs)}
+    datasets = {
+        spec: store.dataset(keys.key(spec.describe())) for spec in dict.fromkeys(run.trial.dataset for run in runs)
+    }
     return {
         "trials": len(trials),
         "runs": len(runs),
@@ -110,12 +117,6 @@ def _provenance(
         "datasets": {spec.label: info for spec, info in datasets.items() if info},
         "train_seconds": round(sum(p["seconds"] for p in made), 1),
     }
-
-
-def _key(spec: Spec) -> str:
-    from sclaws import keys
-
-    return keys.key(spec.describe())
 
 
 def _flat(made: Mapping[str, Any]) -> list[tuple[str, str]]:

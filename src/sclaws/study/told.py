@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from sclaws.protocols import Engine
+from sclaws.report import known
 from sclaws.store import Store
 from sclaws.sweep import Plan
+from sclaws.table import Table
 
 BAR = "{desc} |{bar}| {percentage:3.0f}% [{elapsed} passed, {remaining} left]"
 
@@ -26,9 +28,10 @@ def listing(plan: Plan, engine: Engine) -> str:
     """Return what would run: one line for each model and level, and the estimates."""
     kinds: Counter[str] = Counter()
     for item in plan.items:
-        for trial, runs in item.work:
+        for trial, _ in item.work:
             levels = ", ".join(f"{s.name} = {s.level:g}" for s in trial.levels) or "everything"
-            kinds[f"{trial.label}: {levels} ({len(runs)} runs each)"] += 1
+            what = "train and score" if trial.key in plan.train else "score"
+            kinds[f"{trial.label}: {levels} ({what}, {plan.lacking[trial.key]} runs each)"] += 1
     workers = getattr(engine, "workers", None) or 1
     lines = [f"  {number} x {kind}" for kind, number in sorted(kinds.items())]
     estimate = (
@@ -51,6 +54,20 @@ def _progress(plan: Plan) -> str:
         f"trials: {plan.trials_done:,} of {plan.n_trials:,} trained, {plan.to_train:,} to train; "
         f"runs: {plan.runs_done:,} of {plan.n_runs:,} scored"
     )
+
+
+def warnings(table: Table, busy: int) -> list[str]:
+    """Return what the reader of a table should know: what is not in it, and whether it mixes versions."""
+    made = table.provenance
+    said = []
+    if missing := made["runs"] - made["runs_done"]:
+        why = f"{len(table.failures)} failures are told in the report"
+        if busy:
+            why += f"; {busy} trials are being worked on by another process: run again when it has finished"
+        said.append(f"{missing} of {made['runs']} runs are missing: {why}")
+    if made["mixed"]:
+        said.append(f"results were made with different {', '.join(made['mixed'])}: see provenance.json")
+    return said
 
 
 def duration(seconds: float) -> str:
@@ -81,16 +98,20 @@ def _one_law(law: str, rows: pd.DataFrame, truth: Mapping[str, Mapping[str, Any]
     for name in params:
         shown[name] = [_interval(row, name) for _, row in rows.iterrows()]
     shown["verdict"] = rows["verdict"]
-    known = {name: value for table in truth.values() for name, value in table.items() if name in params}
-    if known:
-        first = {varying[0].removesuffix("_level"): "(the truth)"} | {
-            name: _number(value) for name, value in known.items()
-        }
+    if true := _known(rows, params, truth):
+        first = {shown.columns[0]: "(the truth)"} | {name: _number(value) for name, value in true.items()}
         shown = pd.concat([pd.DataFrame([first]), shown])[shown.columns]
     cells = [list(shown.columns), *shown.fillna("").astype(str).to_numpy().tolist()]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  " + "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([f"{law}{f' ({same})' if same else ''}:", *lines])
+
+
+def _known(rows: pd.DataFrame, params: list[str], truth: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the true parameters, if they are the same for every row: one truth cannot stand above several."""
+    found = [known.parameters(truth, curve) for curve in rows.to_dict("records")]
+    same = found[0] if all(each == found[0] for each in found) else {}
+    return {name: value for name, value in same.items() if name in params}
 
 
 def _level(value: Any) -> str:

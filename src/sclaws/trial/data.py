@@ -5,16 +5,29 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import anndata
 import numpy as np
+from scipy import sparse
 
+from sclaws import counts, keys
 from sclaws.errors import DataError
 from sclaws.grid import Run, Setting, Trial
 from sclaws.plugins import Spec
 from sclaws.protocols import Recipe, View
-from sclaws.split import Parts, Split
+from sclaws.split import Parts
 from sclaws.view import View as Whole
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Named(Generic[T]):
+    """Something under the key of its content: two are equal when they give the same cells, whatever their names."""
+
+    key: str
+    of: T = field(compare=False)
 
 
 class Scarce(NamedTuple):
@@ -26,26 +39,52 @@ class Scarce(NamedTuple):
     features: tuple[Recipe, ...]
 
 
-@functools.lru_cache(maxsize=2)
 def whole(dataset: Spec) -> Whole:
-    """Return the view of a whole data set, loaded once per process."""
-    return Whole.of(dataset.build().load())
+    """Return the view of a whole data set, loaded once per process and checked: counts are counts, values finite."""
+    return _whole(_Named(keys.key(dataset.describe()), dataset))
 
 
-@functools.lru_cache(maxsize=4)
-def _parts(dataset: Spec, split: Split, seed: int) -> Parts:
-    return split.parts(whole(dataset), seed=seed)
+@functools.lru_cache(maxsize=2)
+def _whole(dataset: _Named[Spec]) -> Whole:
+    dataset.of.refuse_change()
+    return Whole.of(_checked(dataset.of.build().load(), dataset.of.label))
+
+
+def _checked(adata: Any, label: str) -> anndata.AnnData:
+    if not isinstance(adata, anndata.AnnData):
+        raise DataError(f"{label}: load returned {type(adata).__name__}; an AnnData is needed")
+    if sparse.issparse(adata.X):
+        remedy = "let the data set give raw counts, or a dense array for values that are no counts"
+        adata.X = counts.checked(adata.X, adata.obs_names, adata.var_names, where=f"{label}, X", remedy=remedy)
+    elif adata.X is None or not np.isfinite(np.asarray(adata.X, dtype=float)).all():
+        raise DataError(f"{label}: X is absent or has values that are no finite numbers; fill them or drop the cells")
+    return adata
 
 
 def parts(trial: Trial) -> Parts:
     """Return training, validation and test cells of a trial before anything is made scarcer."""
-    return _parts(trial.dataset, trial.split, trial.seed("split"))
+    return _parts(_Named(trial.split_key, trial))
 
 
 @functools.lru_cache(maxsize=4)
-def scarce(trial_cells: _Cells) -> Scarce:
+def _parts(trial: _Named[Trial]) -> Parts:
+    return trial.of.split.parts(whole(trial.of.dataset), seed=trial.of.seed("split"))
+
+
+def forget() -> None:
+    """Let go of all data that this process holds."""
+    for cached in (_whole, _parts, _scarce, _tested):
+        cached.cache_clear()
+
+
+def cells(trial: Trial) -> Scarce:
     """Return the training side of a trial; kept for the next trial that has the same cells and another model."""
-    trial = trial_cells.trial
+    return _scarce(_Named(trial.cells_key, trial))
+
+
+@functools.lru_cache(maxsize=2)
+def _scarce(named: _Named[Trial]) -> Scarce:
+    trial = named.of
     full = parts(trial)
     train: View = full.train
     valid: View = full.valid
@@ -64,22 +103,6 @@ def scarce(trial_cells: _Cells) -> Scarce:
     return Scarce(train, valid, measured | _measure(trial.levels, train, ("features",)), features)
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """A trial, equal to every other trial that trains on the same cells (the model does not count)."""
-
-    trial: Trial = field(compare=False)
-    dataset: Spec
-    split: Split
-    replicate: int
-    levels: tuple[Setting, ...]
-
-
-def cells(trial: Trial) -> Scarce:
-    """Return the training side of a trial."""
-    return scarce(_Cells(trial, trial.dataset, trial.split, trial.replicate, trial.levels))
-
-
 def recipe(trial: Trial, setting: Setting, train: View) -> Recipe:
     """Return the recipe of a setting, learned on training cells, seeded by the axis's name and never by its level."""
     made: Recipe = setting.axis.build().prepare(train, setting.level, seed=trial.seed(f"axis {setting.name}"))
@@ -94,15 +117,18 @@ class Tested(NamedTuple):
 
 
 def tested(run: Run) -> Tested:
-    """Return the test cells of a run: corrupted at its test levels, with the genes that training chose."""
-    genes = run.trial.levels if run.trial.on("features") else ()
-    cells_of = _Cells(run.trial, run.trial.dataset, run.trial.split, run.trial.replicate, genes)
-    return _tested(cells_of, run.test_levels)
+    """Return the test cells of a run: corrupted at its test levels, with the genes that training chose.
+
+    The last few are kept: runs of a trial, and trials on the same cells, ask for the same ones.
+    """
+    chosen = run.trial.cells_key if run.trial.on("features") else ""
+    return _tested(_Named(keys.key([run.trial.split_key, chosen, run.view_key]), run))
 
 
 @functools.lru_cache(maxsize=4)
-def _tested(of: _Cells, levels: tuple[Setting, ...]) -> Tested:
-    trial, full = of.trial, parts(of.trial)
+def _tested(named: _Named[Run]) -> Tested:
+    trial, levels = named.of.trial, named.of.test_levels
+    full = parts(trial)
     view: View = full.test
     for setting in levels:
         view = recipe(trial, setting, full.train)(view)

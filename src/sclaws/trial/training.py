@@ -41,33 +41,44 @@ class Item:
 
 @dataclass
 class Done:
-    """What became of an item: keys trained, scored and failed, and whether somebody else holds its lease."""
+    """What became of an item: keys trained, scored and failed, and of trials that somebody else is working on."""
 
     trained: list[str] = field(default_factory=list)
     scored: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    busy: bool = False
+    busy: list[str] = field(default_factory=list)
+
+    def add(self, other: Done) -> None:
+        """Take in what became of another item."""
+        for name in ("trained", "scored", "failed", "busy"):
+            getattr(self, name).extend(getattr(other, name))
 
 
 def work(item: Item) -> Done:
-    """Do what is missing of an item. Every result is stored as soon as it exists; running again does only the rest."""
+    """Do what is missing of an item. Every result is stored as soon as it exists; running again does only the rest.
+
+    Each trial is leased while it is worked on: what another process, or array job, is doing is left to it.
+    """
     store, done = Store.open(Path(item.folder)), Done()
-    with store.lease(item.bundle) as mine:
-        if not mine:
-            return Done(busy=True)
-        for trial, wanted in item.work:
-            missing = [run for run in wanted if store.run(run.key) is None]
-            if missing or not store.has_trial(trial.key):
-                _one(trial, wanted, missing, store, item.settings, done)
+    for trial, wanted in item.work:
+        with store.lease(trial.key) as mine:
+            if mine:
+                _one(trial, wanted, store, item.settings, done)
+            else:
+                done.busy.append(trial.key)
     return done
 
 
-def _one(trial: Trial, wanted: Iterable[Run], missing: list[Run], store: Store, settings: Settings, done: Done) -> None:
+def _one(trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done) -> None:
+    missing = [run for run in wanted if store.run(run.key) is None]
+    if not missing and store.has_trial(trial.key):
+        return
     try:
         trained = _model(trial, wanted, missing, store, settings, done)
         for run in missing:
-            if store.run(run.key) is None:
+            if run.key not in done.failed and store.run(run.key) is None:
                 _score(run, store, trained, done)
+        store.forget_failure(trial.key)
     except Exception as error:  # any trial may fail in any way; the sweep goes on and the failure is told
         store.put_failure(trial.key, asdict(failure(error)))
         done.failed.append(trial.key)
@@ -75,8 +86,9 @@ def _one(trial: Trial, wanted: Iterable[Run], missing: list[Run], store: Store, 
 
 def must_train(trial: Trial, missing: Iterable[Run], store: Store) -> bool:
     """Return whether the trial has to be trained (again): it is absent, or something that was not kept is needed."""
-    record = store.trial(trial.key)
-    return record is None or (_must_ask(trial, missing, store) and not record.get("weights", False))
+    if not store.has_trial(trial.key):
+        return True
+    return _must_ask(trial, missing, store) and not store.has_weights(trial.key)
 
 
 def needs_model(run: Run) -> bool:
@@ -94,14 +106,17 @@ def _model(
     trial: Trial, wanted: Iterable[Run], missing: list[Run], store: Store, settings: Settings, done: Done
 ) -> Trained | None:
     """Return the model if it is needed: trained, or loaded from the store; ``None`` if stored embeddings will do."""
-    if must_train(trial, missing, store):
-        return _train(trial, wanted, store, settings, done)
-    if not _must_ask(trial, missing, store):
+    if store.has_trial(trial.key) and not _must_ask(trial, missing, store):
         return None
-    trained: Trained = trial.model.build().load(store.trial_folder(trial.key))
-    with store.stage_trial(trial.key) as stage:  # adds what the trial lacks
-        for run in missing:
-            stage.save_array(f"embedding-{run.view_key}", embedding(trained, data.tested(run).view, trial.label))
+    if (folder := store.weights(trial.key)) is None:
+        return _train(trial, wanted, store, settings, done)
+    trained: Trained = trial.model.build().load(folder)
+    there = store.arrays(trial.key)
+    absent = {name: run for run in missing if (name := f"embedding-{run.view_key}") not in there}
+    if absent:
+        with store.stage_trial(trial.key) as stage:  # adds what the trial lacks
+            for name, run in absent.items():
+                stage.save_array(name, embedding(trained, data.tested(run).view, trial.label))
     return trained
 
 
@@ -110,8 +125,8 @@ def _train(trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings
     started = time.perf_counter()
     side = data.cells(trial)
     trained = _fit(trial, side, settings)
-    views = {run.view_key: data.tested(run).view for run in wanted}
-    embeddings = {key: embedding(trained, view, trial.label) for key, view in views.items()}
+    views = {run.view_key: run for run in wanted}
+    embeddings = {key: embedding(trained, data.tested(run).view, trial.label) for key, run in views.items()}
     seconds = time.perf_counter() - started
     for run in wanted:
         if needs_model(run) and store.run(run.key) is None:
@@ -122,13 +137,13 @@ def _train(trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings
         if (value := getattr(trained, name, None)) is not None
     }
     with store.stage_trial(trial.key) as stage:
-        if keeps := "weights" in settings.keep and hasattr(trained, "save"):
-            trained.save(stage.folder)
+        if "weights" in settings.keep and hasattr(trained, "save"):
+            trained.save(stage.weights())
         stage.record = {
             "description": trial.describe(),
             "measured": measured,
-            "weights": keeps,
-            "provenance": provenance.here(settings.device, settings.threads) | {"seconds": seconds},
+            "provenance": provenance.here()
+            | {"device": settings.device, "threads": settings.threads, "seconds": seconds},
         }
         for key, values in embeddings.items():
             stage.save_array(f"embedding-{key}", values)
@@ -143,7 +158,7 @@ def _fit(trial: Trial, side: data.Scarce, settings: Settings) -> Trained:
     if "context" not in inspect.signature(start).parameters:
         return start(*views, seed=seed)  # type: ignore[no-any-return]
     with tempfile.TemporaryDirectory(prefix="sclaws-") as scratch:
-        context = Context(Path(scratch), settings.device, trial.precision, settings.threads)
+        context = Context(Path(scratch), settings.device, settings.threads)
         return start(*views, seed=seed, context=context)  # type: ignore[no-any-return]
 
 
@@ -164,7 +179,7 @@ def _score(run: Run, store: Store, trained: Trained | None, done: Done) -> None:
     try:
         probe = scoring.TestCells(run, store, trained)
         estimates = run.score.build()(probe, seed=run.trial.seed("score"))
-        store.put_run(run.key, scoring.record(run, estimates))
+        store.put_run(run.key, scoring.record(run, estimates) | {"provenance": provenance.here()})
         done.scored.append(run.key)
     except Exception as error:  # a score that cannot be had is told beside the ones that can
         store.put_failure(run.key, asdict(failure(error)))

@@ -1,0 +1,177 @@
+"""The words of a study -> its runs. Reads no data but for checksums."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sclaws import keys
+from sclaws.errors import PluginError, StudyError, did_you_mean
+from sclaws.grid.levels import levels, listed, table, unknown_words
+from sclaws.grid.trials import Run, Setting, Trial
+from sclaws.plugins import Spec, names
+from sclaws.split import Split
+
+BLOCK = (
+    "dataset", "split", "models", "signals", "scores", "levels", "test_levels", "replicates", "design",
+)  # fmt: skip
+PARTS = ("rows", "values", "features")
+
+
+def runs(words: Mapping[str, Any], folder: Path | str = "") -> list[Run]:
+    """Return the runs of a study, the union of its ``[[grid]]`` blocks, without duplicates, sorted by key.
+
+    A block inherits what the top level of the study says. ``folder`` is where relative paths start.
+    """
+    blocks = words.get("grid", [{}])
+    if not isinstance(blocks, Sequence) or not all(isinstance(b, Mapping) for b in blocks):
+        raise StudyError("grid: write one [[grid]] table for each block")
+    shared = {k: words[k] for k in BLOCK if k in words}
+    axes = table(words.get("axes", {}), "axes", "study")
+    found: dict[str, Run] = {}
+    for number, block in enumerate(blocks, start=1):
+        where = f"[[grid]] number {number}" if "grid" in words else "study"
+        unknown_words(block, BLOCK, where)
+        found.update((run.key, run) for run in _block(shared | dict(block), axes, folder, where))
+    used = {name for block in blocks for name in (shared | dict(block)).get("levels", {})}
+    unknown_words(axes, sorted({*used, *names("axes")}), "axes")
+    if not found:
+        raise StudyError("nothing would run: give at least one model, and a score that the models allow")
+    _refuse_twins(found.values())
+    return [found[key] for key in sorted(found)]
+
+
+def _refuse_twins(runs: Iterable[Run]) -> None:
+    """Raise ``StudyError`` when tables would call two different things by one name."""
+    called: dict[tuple[str, str], str] = {}
+    for run in runs:
+        parts = [run.trial.dataset, run.score, *([run.signal] if run.signal else [])]
+        named = [(spec.family, spec.label, keys.key(spec.describe())) for spec in parts]
+        model = keys.key([run.trial.model.describe(), run.trial.untrained])
+        for family, label, key in [*named, ("models", run.trial.label, model)]:
+            if called.setdefault((family, label), key) != key:
+                raise StudyError(
+                    f"two different {family} are called {label!r}: give one of them a name of its own, "
+                    f'as in {{ use = "…", name = "…" }}'
+                )
+
+
+def _block(block: Mapping[str, Any], axes: Mapping[str, Any], folder: Path | str, where: str) -> Iterator[Run]:
+    for word in ("dataset", "models", "scores"):
+        if word not in block:
+            raise StudyError(f"{where}: {word!r} is missing")
+    dataset = Spec.of("datasets", block["dataset"], folder)
+    split = _split(block.get("split", {}), where)
+    models = [m for value in listed(block["models"]) for m in _models(value, folder)]
+    signals = [Spec.of("signals", value, folder) for value in listed(block.get("signals", []))]
+    scores = [Spec.of("scores", value, folder) for value in listed(block["scores"])]
+    settings = {name: _axis(name, axes, folder) for name in table(block.get("levels", {}), "levels", where)}
+    designs = list(_design(block, settings, where))
+    for replicate, design, (model, untrained) in itertools.product(_replicates(block, where), designs, models):
+        trains = getattr(model.type, "trains", True)
+        trial = Trial(dataset, split, replicate, design if trains else (), model, untrained)
+        for test in _test_levels(block, design, settings, where):
+            yield from _scored(trial, test, signals, scores, where)
+
+
+def _scored(
+    trial: Trial, test: tuple[Setting, ...], signals: list[Spec], scores: list[Spec], where: str
+) -> Iterator[Run]:
+    for score in scores:
+        if getattr(score.type, "needs", "signal") == "model":
+            if trains_loss(trial.model):
+                yield Run(trial, test, None, score)
+            continue
+        if not signals:
+            raise StudyError(f"{where}: score {score.use!r} compares with a signal, and 'signals' is missing")
+        for signal in signals:
+            yield Run(trial, test, signal, score)
+
+
+def trains_loss(model: Spec) -> bool:
+    """Return whether a model has a held-out loss; a class says so with ``has_loss = True``."""
+    return bool(getattr(model.type, "has_loss", False))
+
+
+def _models(value: Any, folder: Path | str) -> Iterator[tuple[Spec, bool]]:
+    words: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"use": value}
+    where = f"model {words.get('use')!r}"
+    untrained = words.pop("untrained", False)
+    if not isinstance(untrained, bool):
+        raise StudyError(f"{where}: untrained = {untrained!r} must be true or false")
+    sweep = table(words.pop("sweep", {}), "sweep", where)
+    for name, choices in sweep.items():
+        if not isinstance(choices, list) or not choices:
+            raise StudyError(f"{where}: sweep.{name} = {choices!r} must be a list of values")
+    for choice in itertools.product(*sweep.values()):
+        spec = Spec.of("models", words | dict(zip(sweep, choice, strict=True)), folder)
+        if untrained and not hasattr(spec.type, "untrained"):
+            raise StudyError(f"{where} has no untrained form: remove 'untrained = true'")
+        yield spec, untrained
+
+
+def _axis(name: str, axes: Mapping[str, Any], folder: Path | str) -> Spec:
+    spec = Spec.of("axes", axes.get(name, name), folder)
+    if (on := getattr(spec.type, "on", None)) not in PARTS:
+        raise PluginError(f"axis {spec.use!r}: its class says on = {on!r}; one of {', '.join(PARTS)} is needed")
+    return spec
+
+
+def _split(value: Any, where: str) -> Split:
+    if not isinstance(value, Mapping):
+        raise StudyError(f"{where}: split = {value!r} must be a table such as {{ test = 0.2, valid = 0.1 }}")
+    unknown_words(value, ("test", "valid", "by"), f"{where}, split")
+    return Split(**value)
+
+
+def _replicates(block: Mapping[str, Any], where: str) -> range:
+    count = block.get("replicates", 1)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise StudyError(f"{where}: replicates = {count!r} must be a whole number of at least 1")
+    return range(count)
+
+
+def _design(block: Mapping[str, Any], axes: Mapping[str, Spec], where: str) -> Iterator[tuple[Setting, ...]]:
+    """Yield the combinations of training-side levels; "all" is left out of them."""
+    lists = {name: levels(value, name, _whole(axes[name])) for name, value in block.get("levels", {}).items()}
+    design = block.get("design", "cartesian")
+    if design not in ("cartesian", "zip"):
+        raise StudyError(f"{where}: design = {design!r}; {did_you_mean(design, ('cartesian', 'zip'))}")
+    if design == "zip" and len({len(v) for v in lists.values()}) > 1:
+        raise StudyError(
+            f"{where}: design = 'zip' pairs levels, but their numbers differ: { {k: len(v) for k, v in lists.items()} }"
+        )
+    combine = zip if design == "zip" else itertools.product
+    for combination in combine(*lists.values()):
+        yield tuple(Setting(n, axes[n], lv) for n, lv in zip(lists, combination, strict=True) if lv != "all")
+
+
+def _test_levels(
+    block: Mapping[str, Any], design: tuple[Setting, ...], axes: Mapping[str, Spec], where: str
+) -> Iterator[tuple[Setting, ...]]:
+    """Yield the test-side settings: "same" (as in training, the default), "all", or levels of their own."""
+    asked = table(block.get("test_levels", {}), "test_levels", where)
+    for name in asked:
+        if name not in axes:
+            raise StudyError(
+                f'{where}: test_levels.{name} has no levels.{name}, which is training\'s: add levels.{name} = "all"; '
+                f"or {did_you_mean(name, axes)}"
+            )
+    lists: list[list[Setting | None]] = []
+    for name, axis in axes.items():
+        if axis.type.on != "values":  # type: ignore[attr-defined]
+            if name in asked:
+                raise StudyError(f"{where}: test_levels.{name}: only axes that corrupt values act on test cells")
+            continue
+        same: list[Setting | None] = [s for s in design if s.name == name] or [None]
+        value = asked.get(name, "same")
+        parsed = [] if value == "same" else levels(value, name, _whole(axis))
+        lists.append(same if value == "same" else [None if v == "all" else Setting(name, axis, v) for v in parsed])
+    for combination in itertools.product(*lists):
+        yield tuple(s for s in combination if s is not None)
+
+
+def _whole(axis: Spec) -> bool:
+    return bool(getattr(axis.type, "whole", False))

@@ -1,0 +1,121 @@
+"""The fits that a study asks for: which laws, on which columns, and which rows are one curve."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sclaws import fit
+from sclaws.errors import SclawsError, StudyError, did_you_mean
+from sclaws.fit import Fits
+from sclaws.grid import Run, listed
+from sclaws.plugins import Spec
+from sclaws.table import Table
+
+USUAL_LAW = {"umis_per_cell": "noise", "snr": "noise", "n_cells": "saturating-power"}
+MODEL_SIZE = ("n_params", "train_flops")
+NAMES = ("dataset", "evaluated_on", "model", "signal", "score", "metric", "split", "replicate")
+ALWAYS = ("model", "signal", "score")
+
+
+def axes(runs: Iterable[Run]) -> list[str]:
+    """Return the names of the axes that a study varies, sorted."""
+    return sorted({s.name for run in runs for s in (*run.trial.levels, *run.test_levels)})
+
+
+def metrics(runs: Iterable[Run]) -> set[str]:
+    """Return the metrics that the scores of a study say they give; a score that does not say may give any."""
+    return {name for spec in {run.score for run in runs} for name in getattr(spec.type, "metrics", ())}
+
+
+def asked(words: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the fits of a study with every word spelt out; without any, the usual law of each axis.
+
+    ``x`` is the axis whose usual law it is, or the only axis; ``y`` information, or the gain where only losses are
+    scored. Raises ``StudyError`` when several axes are possible.
+    """
+    mine = axes(runs)
+    y = "gain" if metrics(runs) == {"loss", "gain"} else "information"
+    given = words or [{"law": USUAL_LAW[axis], "x": axis} for axis in mine if axis in USUAL_LAW]
+    return [
+        {"y": y, "x": each["x"] if "x" in each else _axis(listed(each["law"]), mine, number)} | dict(each)
+        for number, each in enumerate(given, start=1)
+    ]
+
+
+def _axis(laws: Sequence[Any], mine: Sequence[str], number: int) -> str:
+    usual = [axis for axis in mine if USUAL_LAW.get(axis) in laws]
+    for found in (usual, mine):
+        if len(found) == 1:
+            return found[0]
+    raise StudyError(f"[[fit]] number {number}: 'x' is missing; the study varies {', '.join(mine) or 'nothing'}")
+
+
+def check(fits: Sequence[Mapping[str, Any]], runs: Sequence[Run], columns: Collection[str], folder: Path) -> None:
+    """Raise ``StudyError`` for an unknown law or column; ``columns`` are those that axes measure."""
+    known = {*axes(runs), *columns, *MODEL_SIZE}
+    known |= {f"{name}_test" for name in known}
+    levels = {f"{name}{end}" for name in axes(runs) for end in ("_level", "_test_level")}
+    told = all(hasattr(run.score.type, "metrics") for run in runs)
+    for number, each in enumerate(fits, start=1):
+        where = f"[[fit]] number {number}"
+        for law in listed(each["law"]):
+            Spec.of("laws", law, folder).build()
+        for name in listed(each["x"]):
+            if name not in known:
+                raise StudyError(f"{where}: unknown column {name!r}; {did_you_mean(name, known)}")
+        for name in listed(each.get("by", [])):
+            if name not in {*known, *levels, *NAMES}:
+                raise StudyError(
+                    f"{where}, by: unknown column {name!r}; {did_you_mean(name, {*known, *levels, *NAMES})}"
+                )
+        if told and each["y"] not in metrics(runs):
+            raise StudyError(f"{where}: no score gives {each['y']!r}; {did_you_mean(each['y'], metrics(runs))}")
+
+
+def fitted(table: Table, fits: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Fits, list[str]]:
+    """Return the fits, and a sentence for each that could not be made: a finished run keeps its table."""
+    made, notes = [], []
+    for number, each in enumerate(fits, start=1):
+        try:
+            made.append(_fit(table, each, folder))
+        except SclawsError as error:
+            notes.append(f"fit {number} ({each['law']}): {error}")
+        except Exception as error:  # a law of the user's may fail in any way
+            notes.append(f"fit {number} ({each['law']}): {type(error).__name__}: {error}")
+    return Fits.join(made), notes
+
+
+def _fit(table: Table, each: Mapping[str, Any], folder: Path) -> Fits:
+    laws = [Spec.of("laws", law, folder).build() for law in listed(each["law"])]
+    x = listed(each["x"])
+    frame = table.frame
+    if len(frame):
+        # Nothing taken away may be an infinite depth, as of noise that is not there: no place on a curve.
+        finite = [np.isfinite(frame[name].astype(float)) for name in x if name in frame]
+        frame = frame[np.logical_and.reduce([frame["metric"] == each["y"], *finite])]
+    by = listed(each["by"]) if each.get("by") else curve_columns(frame, x)
+    criterion = each.get("criterion", "linear")
+    chosen = table.where(frame.index)
+    return fit.fit(chosen, laws, x=x, y="value", by=by, replicate="replicate", criterion=criterion)
+
+
+def curve_columns(frame: pd.DataFrame, x: list[str]) -> list[str]:
+    """Return the columns that tell one curve from another: model, signal and score; data set, split and metric if they
+    vary; and the levels of every axis that can still vary when these and a level of ``x`` are given.
+    """
+    axes = {name.removesuffix("_test") for name in x}
+    mine = [c for axis in axes for c in (f"{axis}_level", f"{axis}_test_level") if c in frame]
+    given = [c for c in mine if c.endswith("_test_level") == x[0].endswith("_test")] or mine
+    candidates = ("dataset", "split", *ALWAYS, "metric")
+    names = [c for c in candidates if c in frame and (c in ALWAYS or frame[c].nunique() > 1)]
+    levels = [c for c in frame if c.endswith("_level") and c not in given]
+    trained = {c: c.replace("_test_level", "_level") for c in levels}
+    same = [c for c in levels if trained[c] != c and frame[c].equals(frame[trained[c]])]
+    within = frame.groupby([*names, *given], dropna=False)
+    free = [c for c in levels if c not in same and within[c].nunique(dropna=False).max() > 1]
+    return names + free
