@@ -59,6 +59,19 @@ def test_zip_pairs_levels() -> None:
     }
 
 
+def test_zip_pairs_levels_that_occur_twice() -> None:
+    levels = {"n_cells": [100, 100, 300], "umis_per_cell": [50, 200, 200]}
+    found = {tuple(s.level for s in run.trial.levels) for run in grid.runs(WORDS | {"design": "zip", "levels": levels})}
+    assert found == {(100, 50), (100, 200), (300, 200)}
+
+
+def test_an_axis_says_on_its_class_what_it_acts_on(tmp_path) -> None:
+    (tmp_path / "a.py").write_text("class A:\n  on = 'cells'\n")
+    words = WORDS | {"levels": {"mine": [1]}, "axes": {"mine": "a.py:A"}}
+    with pytest.raises(PluginError, match="its class says on = 'cells'; one of rows, values, features is needed"):
+        grid.runs(words, tmp_path)
+
+
 def test_sweep_expands_fields_and_untrained_is_another_model() -> None:
     words = WORDS | {"models": [{"use": "pca", "sweep": {"dim": [4, 8]}}, {"use": "pca", "dim": 4, "untrained": True}]}
     assert {r.trial.label for r in grid.runs(words)} == {"pca(dim=4)", "pca(dim=8)", "pca(dim=4) untrained"}

@@ -69,3 +69,15 @@ def test_a_lost_worker_fails_its_trials_and_running_again_mends_them(tmp_path) -
     assert len(done.failed) == len(store.failures()) == 8
     assert sweep.run(planned(store), Serial(), store, lambda cost, done: None) != Done()
     assert store.failures() == {}
+
+
+def test_runs_that_a_lost_worker_left_are_on_record(tmp_path) -> None:
+    """Trials that were stored before keep their embeddings; it is the new score that is told as lost."""
+    store = Store.open(tmp_path / "out")
+    sweep.run(planned(store), Serial(), store, lambda cost, done: None)
+    both = grid.runs(WORDS | {"scores": ["gaussian", "ksg"]})
+    todo = sweep.plan(both, store, Settings(), SIZES)
+    assert (todo.to_train, sum(todo.lacking.values())) == (0, 8)
+    done = sweep.run(todo, Lossy(), store, lambda cost, done: None)
+    missing = {run.key for run in both if run.score.use == "ksg"}
+    assert set(done.failed) == set(store.failures()) == missing

@@ -173,3 +173,75 @@ def test_kept_weights_answer_a_new_question_without_training(cells, tmp_path) ->
         assert (len(done.trained), len(done.scored)) == (trained, 1)
         found.append(store.run(run.key)["estimates"])
     assert found[0] == found[1] == stores[2].run(run.key)["estimates"]
+
+
+COUNTS_CALLS = """
+import json, numpy as np
+class Counted:
+    def fit(self, train, valid, *, seed): return Trained()
+    def load(self, folder): return Trained()
+class Trained:
+    calls = []
+    def embed(self, view):
+        self.calls.append(view.n_obs)
+        return view.totals[:, None]
+    def save(self, folder): (folder / "w.json").write_text(json.dumps([1]))
+"""
+
+
+def test_a_model_embeds_each_view_once(cells, tmp_path) -> None:
+    """Two signals and two test views are four runs and two embeddings; kept weights give a third without training."""
+    (tmp_path / "counted.py").write_text(COUNTS_CALLS)
+    words = {k: v for k, v in WORDS.items() if k != "axes"} | {
+        "models": "counted.py:Counted",
+        "signals": [{"use": "obsm", "key": "protein"}, {"use": "obsm", "key": "state"}],
+        "levels": {"umis_per_cell": "all"},
+        "test_levels": {"umis_per_cell": [20, 60]},
+    }
+    store = Store.open(tmp_path / "out")
+    settings = trial.Settings(keep=("embeddings", "weights"))
+
+    def work(asked: dict) -> tuple[trial.Done, int]:
+        runs = grid.runs(asked, tmp_path)
+        calls = runs[0].trial.model.type.fit(None, None, None, seed=0).calls
+        calls.clear()
+        return trial.work(trial.Item("a", ((runs[0].trial, tuple(runs)),), str(store.folder), settings)), len(calls)
+
+    done, calls = work(words)
+    assert (len(done.trained), len(done.scored), calls) == (1, 4, 2)
+    done, calls = work(words | {"test_levels": {"umis_per_cell": [20, 60, 100]}})
+    assert (len(done.trained), len(done.scored), calls) == (0, 2, 1)
+
+
+def test_weights_that_are_kept_later_are_used(cells, tmp_path) -> None:
+    """First without weights, then trained again for a new test view with them: a third question trains nothing."""
+    words = WORDS | {"models": {"use": "pca", "dim": 4}}
+    store = Store.open(tmp_path / "out")
+    trained = []
+    for level, keep in ((60, ()), (30, ("weights",)), (20, ("weights",))):
+        runs = grid.runs(words | {"test_levels": {"umis_per_cell": level}})
+        settings = trial.Settings(keep=("embeddings", *keep))
+        done = trial.work(trial.Item("a", ((runs[0].trial, tuple(runs)),), str(store.folder), settings))
+        trained.append(len(done.trained))
+    assert trained == [1, 1, 0]
+
+
+def test_a_loss_that_fails_is_told_once(cells, tmp_path) -> None:
+    (tmp_path / "bad.py").write_text(
+        "class Bad:\n  has_loss = True\n  def fit(self, train, valid, *, seed): return self\n"
+        "  def embed(self, view): return view.totals[:, None]\n"
+        "  def losses(self, view, *, seed): raise ValueError('no loss today')\n"
+    )
+    runs = grid.runs(WORDS | {"models": "bad.py:Bad", "scores": ["heldout-loss", "gaussian"]}, tmp_path)
+    store = Store.open(tmp_path / "out")
+    done = trial.work(trial.Item("a", ((runs[0].trial, tuple(runs)),), str(store.folder)))
+    assert (len(done.trained), len(done.scored), len(done.failed)) == (1, 1, 1)
+    assert [f["message"] for f in store.failures().values()] == ["no loss today"]
+
+
+def test_genes_of_another_training_set_are_not_taken_for_ones_own(cells) -> None:
+    """Genes are chosen on training cells, so test cells are others when those are: no cache may mix them up."""
+    words = WORDS | {"levels": {"n_cells": [30, 180], "n_genes": [20]}, "models": "pca"}
+    words["axes"] = {"n_genes": {"use": "n_genes", "by": "expressed"}}
+    for run in grid.runs(words):
+        assert list(trial.tested(run).view.feature_names) == list(trial.cells(run.trial).train.feature_names)

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from sclaws import cli
+from sclaws.errors import DataError
+from sclaws.store import Store
 from sclaws.study import Study
 from sclaws.study.fitting import curve_columns
 
@@ -83,3 +85,150 @@ def test_a_profile_overrides_before_hashing(study: Path) -> None:
     assert {run.key for run in smoke.runs} < {run.key for run in Study.read(study).runs}
     assert len(smoke.runs) == 2
     assert smoke.out != Study.read(study).out
+
+
+MINE = """
+import numpy as np
+from dataclasses import dataclass
+import anndata, pandas as pd
+from scipy import sparse
+
+@dataclass(frozen=True)
+class Cells:
+    n: int = 300
+    worst: float = 1.0
+    def load(self):
+        rng = np.random.default_rng(0)
+        values = rng.poisson(rng.gamma(1, 1, (self.n, 1)) * np.ones(40)).astype(float)
+        values[0, 0] = self.worst
+        data = anndata.AnnData(sparse.csr_matrix(values))
+        data.obsm["size"] = values.sum(axis=1, keepdims=True)
+        return data
+
+class Sum:
+    def fit(self, train, valid, *, seed): return self
+    def embed(self, view): return view.totals[:, None]
+
+@dataclass(frozen=True)
+class Size:
+    def pairs(self, view, embedding, *, seed):
+        from sclaws.protocols import Pairs
+        return Pairs(embedding, view.obsm("size"), np.arange(view.n_obs), view.cell_ids)
+
+class Correlation:
+    metrics = ("correlation",)
+    def __call__(self, probe, *, seed):
+        from sclaws.protocols import Estimate
+        r = float(np.corrcoef(probe.pairs.x[:, 0], probe.pairs.y[:, 0])[0, 1])
+        return {"correlation": Estimate(r, r, r, 0.1, "r", len(probe.pairs.x))}
+
+class Breaks:
+    inputs = ("depth",)
+    params = {"a": (0, 1)}
+    def predict(self, x, theta): raise RuntimeError("not today")
+"""
+WORDS = {
+    "dataset": "mine.py:Cells",
+    "split": {"test": 0.4, "valid": 0.1},
+    "models": "mine.py:Sum",
+    "signals": "mine.py:Size",
+    "scores": "mine.py:Correlation",
+    "levels": {"umis_per_cell": [5, 10, 20, "all"]},
+    "engine": {"use": "processes", "workers": 2},
+    "fit": [
+        {"law": "mine.py:Breaks", "y": "correlation"},
+        {"law": "constant", "x": "umis_per_cell", "y": "correlation"},
+    ],
+}
+
+
+def test_everything_may_be_the_users_own_in_processes_too(tmp_path: Path) -> None:
+    """And a law that breaks takes neither the table nor the other fits away."""
+    (tmp_path / "mine.py").write_text(MINE)
+    study = Study.of(WORDS | {"fit": [{**WORDS["fit"][0], "x": "umis_per_cell"}, WORDS["fit"][1]]}, tmp_path)
+    result = study.run(progress=False)
+    frame = result.table.to_pandas()
+    assert result.failed == 0
+    assert len(frame) == 4
+    assert frame.loc[frame["umis_per_cell_level"] == float("inf"), "value"].item() == pytest.approx(1)
+    assert (tmp_path / "study.sclaws" / "table.csv").is_file()
+    assert any("RuntimeError: not today" in note for note in result.warnings)
+    assert list(result.fits.frame["law"]) == ["constant"]
+
+
+def test_counts_of_a_users_data_set_are_checked_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    words = WORDS | {"dataset": {"use": "mine.py:Cells", "worst": 0.5}}
+    with pytest.raises(DataError, match=r"Cells\(worst=0.5\), X: the value of cell '0', gene '0' is 0.5.*raw counts"):
+        Study.of(words, tmp_path).check()
+
+
+def test_looking_makes_no_folder(study: Path) -> None:
+    opened = Study.read(study)
+    opened.check()
+    assert "2 x random-projection: everything (train and score, 1 runs each)" in opened.listing()
+    assert "0 of 16 trained" in opened.status()
+    assert len(opened.missing_trials()) == 16
+    assert not opened.out.exists()
+
+
+def test_what_another_process_works_on_is_told_and_is_no_success(study: Path, monkeypatch, capsys) -> None:
+    opened = Study.read(study)
+    Study.read(study).run(progress=False)
+    victim = opened.runs[0]
+    (opened.out / "runs" / f"{victim.key}.json").unlink()
+    with Store.open(opened.out).lease(victim.trial.key) as mine:
+        assert mine
+        monkeypatch.setattr("sys.argv", ["sclaws", "run", str(study)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    assert stop.value.code == 1
+    assert "1 of 16 runs are missing: 0 failures are told in the report; 1 trials are being" in capsys.readouterr().out
+    assert not Study.read(study).run(progress=False).missing
+
+
+def test_a_dry_run_says_what_would_be_trained_and_what_only_scored(study: Path) -> None:
+    opened = Study.read(study)
+    assert "random-projection: umis_per_cell = 20 (train and score, 1 runs each)" in opened.listing()
+    opened.run(progress=False)
+    study.write_text(study.read_text().replace('["gaussian"]', '["gaussian", "ksg"]'))
+    listing = Study.read(study).listing()
+    assert "random-projection: umis_per_cell = 20 (score, 1 runs each)" in listing
+    assert "16 of 16 trained, 0 to train; runs: 16 of 32 scored" in listing
+
+
+def test_splits_of_two_blocks_are_told_apart(study: Path) -> None:
+    """Rows of different splits are different curves, and the table says which is which."""
+    more = 'grid = [{}, { split = { test = 0.4, valid = 0.1, by = "donor" } }]\n'
+    study.write_text(more + study.read_text())
+    result = Study.read(study).run(progress=False)
+    assert set(result.table.frame["split"]) == {"test=0.5,valid=0.1", "test=0.4,valid=0.1,by=donor"}
+    assert len(result.fits) == 4
+    assert result.warnings == ()
+
+
+def test_a_level_without_a_place_on_the_axis_is_left_out_of_fits(tmp_path: Path) -> None:
+    words = {
+        "dataset": {"use": "gaussian-channel", "n_cells": 600},
+        "split": {"test": 0.5, "valid": 0.1},
+        "models": "random-projection",
+        "signals": {"use": "obsm", "key": "signal"},
+        "scores": "gaussian",
+        "levels": {"snr": [0.2, 1, 4, 16, 64, "all"]},
+        "engine": "serial",
+    }
+    result = Study.of(words, tmp_path).run(progress=False)
+    assert len(result.table.frame) == 6
+    assert len(result.fits.predictions) == 5
+
+
+def test_held_out_losses_of_the_models_that_have_one(study: Path) -> None:
+    """The gene-mean baseline gains nothing on itself; PCA has no loss, and so no row."""
+    text = study.read_text().replace('"random-projection"', '"gene-mean"').replace('["gaussian"]', '["heldout-loss"]')
+    study.write_text(text)
+    frame = Study.read(study).run(progress=False).table.frame
+    assert set(frame["model"]) == {"gene-mean"}
+    assert set(frame["metric"]) == {"loss", "gain"}
+    assert (frame.loc[frame["metric"] == "gain", "value"] == 0).all()
+    loss = frame[frame["metric"] == "loss"].groupby("umis_per_cell_level")["value"].mean()
+    assert loss.is_monotonic_increasing  # more molecules, more bits to say

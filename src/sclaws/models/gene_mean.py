@@ -25,6 +25,7 @@ class GeneMean:
     """
 
     version: ClassVar[int] = 1
+    has_loss: ClassVar[bool] = True
 
     def fit(self, train: View, valid: View, *, seed: int) -> TrainedGeneMean:  # noqa: ARG002
         """Return the means of the training cells; ``valid`` is not looked at."""

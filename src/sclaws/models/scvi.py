@@ -59,6 +59,7 @@ class SCVI:
     check_every: int = 25
     patience: int = 10
     version: ClassVar[int] = 1
+    has_loss: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("n_latent", "n_hidden", "n_layers", "max_updates", "lr", "check_every", "patience"):
