@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sclaws.laws import _powers
 from sclaws.protocols import Floats, Param
 
 
@@ -23,7 +24,7 @@ class PowerWithFloor:
     inputs: ClassVar[tuple[str, ...]] = ("size",)
     params: ClassVar[Mapping[str, Param]] = {
         "a": Param(0.0, np.inf, "unit of the loss", log=True, linear=True),
-        "alpha": Param(0.001, 5.0, "", log=True),
+        "alpha": Param(*_powers.EXPONENT, "", log=True),
         "c": Param(-np.inf, np.inf, "unit of the loss", linear=True),
     }
     formula: ClassVar[str] = "L(P) = a·P^(−α) + c"
@@ -46,9 +47,4 @@ class PowerWithFloor:
 
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
         """Return where to search: c far around the data, a to match."""
-        low, high, size = float(np.min(y)), float(np.max(y)), x["size"]
-        reach = 10 * (high - low) + max(abs(high), abs(low), 1e-6)
-        fall = (high - low) + 1e-9 * max(abs(high), abs(low), 1e-9)
-        smallest = 1e-3 * fall * min(size.min() ** 0.001, size.min() ** 5)
-        largest = 1e3 * fall * max(size.min() ** 0.001, size.min() ** 5)
-        return {"a": (smallest, largest), "c": (low - reach, high + reach)}
+        return {"a": _powers.coefficient(x["size"], y), "c": _powers.around(y)}
