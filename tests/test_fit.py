@@ -72,6 +72,13 @@ def test_the_criterion_matters():
     assert both[0].value["alpha"] != pytest.approx(both[1].value["alpha"], rel=1e-3)
 
 
+def test_logarithmic_residuals_of_values_over_many_decades():
+    x = np.geomspace(1e-2, 1e3, 12)
+    y = Noise().predict({"depth": x}, NOISE)  # from 0.0003 bits on: a straight line would start below 0
+    found = fit(pd.DataFrame({"x": x, "y": y}), Noise(), "x", "y", criterion="log")[0]
+    assert dict(found.value) == pytest.approx(NOISE, rel=1e-6)
+
+
 # ── closed forms and a second implementation ─────────────────────────────────────────────────────────────────────────
 def test_linear_law_has_the_textbook_interval():
     rng = np.random.default_rng(5)
