@@ -1,13 +1,8 @@
 import numpy as np
 
 from sclaws.laws.power_with_floor import PowerWithFloor
-from sclaws.testing import conforms
 
 THETA = {"a": 2.15276, "alpha": 0.26643, "c": 1.44376}
-
-
-def test_conforms():
-    conforms("laws", PowerWithFloor())
 
 
 def test_excess_over_the_floor_is_a_power():
