@@ -131,19 +131,6 @@ def test_an_error_that_all_points_share_does_not_average_out():
     assert alone.high["value"] - alone.low["value"] < 0.01
 
 
-# ── published numbers ────────────────────────────────────────────────────────────────────────────────────────────────
-def test_published_noise_fits_come_out(shared):
-    folder = shared / "published" / "paper_B_v2"
-    by = ["dataset", "algorithm", "signal", "size"]
-    ours = fit(Table.read(folder / "mi_results.csv"), Noise(), "umis_per_cell", "mi_value", by, n_draws=2).frame
-    theirs = pd.read_csv(folder / "noise_fits.csv").rename(columns={"method": "algorithm", "metric": "signal"})
-    both = theirs.merge(ours, on=by, validate="one_to_one")
-    assert len(both) == 120
-    same = (both["i_max"] - both["fitted_I_max"]).abs() <= 1e-3
-    same &= (both["u_bar"] / both["fitted_u_bar"] - 1).abs() <= 0.01
-    assert same.mean() >= 0.99
-
-
 # ── coverage: 95 % intervals of 200 simulations; .90 and .99 are three binomial standard errors (.0154) away ─────────
 @pytest.mark.parametrize("rho", [0.0, 0.5])
 def test_intervals_cover_with_replicates(rho):

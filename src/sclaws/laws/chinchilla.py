@@ -33,9 +33,7 @@ class Chinchilla:
         "beta": Param(*_powers.EXPONENT, "", log=True),
     }
     formula: ClassVar[str] = "L(P, D) = E + A·P^(−α) + B·D^(−β)"
-    source: ClassVar[str] = (
-        "Hoffmann et al. 2022, arXiv 2203.15556, eq. 2; Besiroglu et al. 2024, arXiv 2404.10102"
-    )
+    source: ClassVar[str] = "Hoffmann et al. 2022, arXiv 2203.15556, eq. 2; Besiroglu et al. 2024, arXiv 2404.10102"
 
     def predict(self, x: Mapping[str, Floats], theta: Mapping[str, Floats]) -> Floats:
         """Return the loss for ``x["size"]`` > 0, ``x["data"]`` > 0 and ``theta``; arrays broadcast."""
