@@ -1,11 +1,6 @@
 import numpy as np
 
 from sclaws.laws.constant import Constant
-from sclaws.testing import conforms
-
-
-def test_conforms():
-    conforms("laws", Constant())
 
 
 def test_is_its_value_whatever_the_input():

@@ -1,13 +1,8 @@
 import numpy as np
 
-from sclaws.laws.power_with_floor import PowerWithFloor
-from sclaws.testing import conforms
+from sclaws.laws.power_with_floor import PowerWithFloor, log_grid_fit
 
 THETA = {"a": 2.15276, "alpha": 0.26643, "c": 1.44376}
-
-
-def test_conforms():
-    conforms("laws", PowerWithFloor())
 
 
 def test_excess_over_the_floor_is_a_power():
@@ -30,3 +25,13 @@ def test_bounds_hold_the_truth():
         truth = {"a": 0.7 * 533**alpha, "alpha": alpha, "c": -0.3}
         found = PowerWithFloor().bounds(x, PowerWithFloor().predict(x, truth))
         assert all(low <= truth[name] <= high for name, (low, high) in found.items())
+
+
+def test_log_grid_finds_a_floor_that_is_on_its_grid():
+    size = np.geomspace(500, 1e8, 7)
+    shape = PowerWithFloor().predict({"size": size}, {"a": 2.0, "alpha": 0.3, "c": 0.0})
+    step = 1 / 99  # with 100 steps to .99 of the least loss, the 61st is 60 % of it
+    loss = shape + 0.6 / 0.4 * shape.min()
+    found = log_grid_fit(size, loss, steps=100)
+    assert found["c"] == np.float64(60) * step * 0.99 * loss.min()
+    np.testing.assert_allclose([found["a"], found["alpha"], found["r2"]], [2.0, 0.3, 1.0], rtol=1e-9)

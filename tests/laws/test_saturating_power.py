@@ -2,13 +2,8 @@ import numpy as np
 import pytest
 
 from sclaws.laws.saturating_power import SaturatingPower
-from sclaws.testing import conforms
 
 THETA = {"i_inf": 2.003, "n_sat": 165.344, "s": 0.402}  # Geneformer, developmental day (Gowri et al. 2025)
-
-
-def test_conforms():
-    conforms("laws", SaturatingPower())
 
 
 def test_deficit_is_one_bit_at_n_sat_and_a_power_beyond():
@@ -31,3 +26,10 @@ def test_bounds_hold_the_truth(s):
     truth = {"i_inf": 2.0, "n_sat": 100 * 0.5 ** (1 / s), "s": s}  # the deficit is half a bit at the smallest size
     found = SaturatingPower().bounds(x, SaturatingPower().predict(x, truth))
     assert all(low <= truth[name] <= high for name, (low, high) in found.items())
+
+
+def test_transition_by_hand_and_none_where_nothing_is_known():
+    theta = {"i_inf": np.array([2.0, -0.1]), "n_sat": 100.0, "s": 1.0}  # deficits of 1.9 and .1 bits
+    low, high = SaturatingPower().transition(theta)
+    np.testing.assert_allclose([low[0], high[0]], [100 / 1.9, 1000], rtol=1e-12)
+    assert np.isnan([low[1], high[1]]).all()

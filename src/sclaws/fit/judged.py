@@ -63,8 +63,9 @@ def judge(
     known = _Judged(
         *(law, columns, found, ends, draws, _own_noise(found)),
         constant=weighted.solve(Constant(), {"x": asked.x[0]}, curves, log_y),
-        line=weighted.solve(Line(), {"z": "z"}, curves, log_y),
-        parabola=weighted.solve(Parabola(), {"z": "z"}, curves, log_y),
+        # straight and bent on the scale of the criterion: the curves are on it already
+        line=weighted.solve(Line(), {"z": "z"}, curves, log_y=False),
+        parabola=weighted.solve(Parabola(), {"z": "z"}, curves, log_y=False),
     )
     return [_assembled(known, asked, dict(name), c) for c, name in enumerate(names)]
 

@@ -8,9 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from sclaws.laws import _channel
 from sclaws.protocols import Floats, Param
-
-_TWO_LN2 = 2 * np.log(2.0)
 
 
 @dataclass(frozen=True)
@@ -26,26 +25,19 @@ class Noise:
     version: ClassVar[int] = 1
     inputs: ClassVar[tuple[str, ...]] = ("depth",)
     params: ClassVar[Mapping[str, Param]] = {
-        "i_max": Param(0.0, 50.0, "bits"),
+        "i_max": Param(0.0, _channel.MOST, "bits"),
         "u_bar": Param(0.0, np.inf, "unit of the depth", log=True),
     }
     formula: ClassVar[str] = "I(u) = I_max − ½ log₂[(1 + u/ū) / (u/ū + 2^(−2·I_max))]"
     source: ClassVar[str] = "Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726, Box 1"
 
     def predict(self, x: Mapping[str, Floats], theta: Mapping[str, Floats]) -> Floats:
-        """Return bits for ``x["depth"]`` ≥ 0 and ``theta``; arrays broadcast.
-
-        Written as ½ log₂[1 + s·(4^I_max − 1)] with s = u/(u + ū), the same function without cancellation.
-        """
-        u = np.asarray(x["depth"], dtype=float)
-        seen = u / (u + theta["u_bar"])
-        return np.asarray(np.log1p(seen * np.expm1(_TWO_LN2 * np.asarray(theta["i_max"]))) / _TWO_LN2)
+        """Return bits for ``x["depth"]`` ≥ 0 and ``theta``; arrays broadcast."""
+        return _channel.bits(x["depth"], theta["u_bar"], theta["i_max"])
 
     def inverse(self, y: Floats, theta: Mapping[str, Floats]) -> Floats:
-        """Return the depth at which the information is ``y`` bits; infinite for ``y`` ≥ I_max."""
-        seen = np.expm1(_TWO_LN2 * np.asarray(y)) / np.expm1(_TWO_LN2 * np.asarray(theta["i_max"]))
-        with np.errstate(divide="ignore"):
-            return np.where(seen < 1, theta["u_bar"] * seen / np.maximum(1 - seen, 0), np.inf)
+        """Return the depth at which the information is ``y`` bits: 0 for ``y`` ≤ 0, infinite for ``y`` ≥ I_max."""
+        return _channel.depth_for(y, theta["u_bar"], theta["i_max"])
 
     def limit(self, theta: Mapping[str, Floats]) -> Floats:
         """Return the information at infinite depth, I_max."""
@@ -57,10 +49,5 @@ class Noise:
         return self.inverse(0.05 * top, theta), self.inverse(0.95 * top, theta)
 
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
-        """Return where to search: I_max far above the data, ū as far as such an I_max can push it (a factor 4^I_max).
-
-        Bounds that stop one parameter early would make the other look identified.
-        """
-        depth, top = x["depth"][x["depth"] > 0], max(float(np.max(y)), 0.0)
-        most = min(2 * top + 5, 50.0)
-        return {"i_max": (0.0, most), "u_bar": (depth.min() / 1e4, depth.max() * 4.0 ** min(most, 20))}
+        """Return where to search, from the data."""
+        return _channel.bounds(x["depth"], y)

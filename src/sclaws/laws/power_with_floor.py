@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sclaws.laws import _powers
 from sclaws.protocols import Floats, Param
 
 
@@ -15,15 +16,15 @@ from sclaws.protocols import Floats, Param
 class PowerWithFloor:
     """L(P) = a·P^(−α) + c: falls from a·P^(−α) above the floor ``c`` to ``c``.
 
-    ``a`` and ``c`` in the unit of the loss, ``alpha`` the exponent. The criterion matters: logarithmic residuals give
-    α = .266 and linear ones .529 on the same 18 published points, so every output says which was used.
+    ``a`` and ``c`` in the unit of the loss, ``alpha`` the exponent. What is squared matters: residuals of log (L − c)
+    give α = .266 (:func:`log_grid_fit`), those of L .529 on the same 18 published points, so every output says which.
     """
 
     version: ClassVar[int] = 1
     inputs: ClassVar[tuple[str, ...]] = ("size",)
     params: ClassVar[Mapping[str, Param]] = {
         "a": Param(0.0, np.inf, "unit of the loss", log=True, linear=True),
-        "alpha": Param(0.001, 5.0, "", log=True),
+        "alpha": Param(*_powers.EXPONENT, "", log=True),
         "c": Param(-np.inf, np.inf, "unit of the loss", linear=True),
     }
     formula: ClassVar[str] = "L(P) = a·P^(−α) + c"
@@ -46,9 +47,23 @@ class PowerWithFloor:
 
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
         """Return where to search: c far around the data, a to match."""
-        low, high, size = float(np.min(y)), float(np.max(y)), x["size"]
-        reach = 10 * (high - low) + max(abs(high), abs(low), 1e-6)
-        fall = (high - low) + 1e-9 * max(abs(high), abs(low), 1e-9)
-        smallest = 1e-3 * fall * min(size.min() ** 0.001, size.min() ** 5)
-        largest = 1e3 * fall * max(size.min() ** 0.001, size.min() ** 5)
-        return {"a": (smallest, largest), "c": (low - reach, high + reach)}
+        return {"a": _powers.coefficient(x["size"], y), "c": _powers.around(y)}
+
+
+def log_grid_fit(size: Floats, loss: Floats, steps: int = 200) -> dict[str, float]:
+    """Return {a, alpha, c, r2} of L = a·P^(−α) + c as Kendiukhov fits it (arXiv 2602.15253): for comparison with it.
+
+    For each of ``steps`` floors c from 0 to .99 of the least loss, ordinary least squares of log (L − c) on log P; the
+    c with the highest R² (of the logarithms) is kept. ``size`` and ``loss`` are (n,), positive. The logarithm weighs
+    points near the floor most, so α follows what scatters there; :func:`sclaws.fit.fit` squares residuals of L.
+    """
+    x = np.log(size) - np.log(size).mean()
+    floors = np.linspace(0.0, 0.99 * float(np.min(loss)), steps)
+    y = np.log(loss - floors[:, None])
+    middle = y.mean(axis=1, keepdims=True)
+    slope = (y * x).sum(axis=1) / (x**2).sum()
+    rest = ((y - middle - slope[:, None] * x) ** 2).sum(axis=1)
+    r2 = 1 - rest / ((y - middle) ** 2).sum(axis=1)
+    best = int(r2.argmax())
+    at_one = middle[best, 0] - slope[best] * np.log(size).mean()
+    return {"a": float(np.exp(at_one)), "alpha": float(-slope[best]), "c": float(floors[best]), "r2": float(r2[best])}

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sclaws.laws import _powers
 from sclaws.protocols import Floats, Param
 
 
@@ -39,15 +40,21 @@ class SaturatingPower:
         deficit = np.asarray(theta["i_inf"] - np.asarray(y))
         with np.errstate(divide="ignore", invalid="ignore"):
             cells = theta["n_sat"] * np.power(deficit, -1 / np.asarray(theta["s"]))
-        return np.where(deficit > 0, cells, np.inf)
+        return np.where(deficit > 0, cells, np.where(np.isnan(deficit), np.nan, np.inf))
 
     def limit(self, theta: Mapping[str, Floats]) -> Floats:
         """Return the information with infinitely many cells, I_∞."""
         return np.asarray(theta["i_inf"])
 
+    def transition(self, theta: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        """Return the numbers of cells at which the information is 5 % and 95 % of I_∞; NaN where I_∞ is not positive.
+
+        The power itself has no lower end; information has: none.
+        """
+        top = np.where(np.asarray(theta["i_inf"]) > 0, theta["i_inf"], np.nan)
+        return self.inverse(0.05 * top, theta), self.inverse(0.95 * top, theta)
+
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
         """Return where to search: N_sat over many decades, because small deficits put it far below the data."""
-        low, high = float(np.min(y)), float(np.max(y))
-        reach = 10 * (high - low) + max(abs(high), abs(low), 1e-6)
         cells = x["cells"]
-        return {"i_inf": (low - reach, high + reach), "n_sat": (cells.min() * 1e-12, cells.max() * 1e6)}
+        return {"i_inf": _powers.around(y), "n_sat": (cells.min() * 1e-12, cells.max() * 1e6)}
