@@ -34,19 +34,6 @@ def test_columns_of_the_table(study: Path) -> None:
     assert (frame["n_cells"] == 160).all()
 
 
-def test_a_held_out_loss_is_asked_of_models_that_have_one(study: Path) -> None:
-    text = study.read_text().replace('"random-projection"', '"gene-mean"')
-    study.write_text(text.replace('scores = ["gaussian"]', 'scores = ["gaussian", "heldout-loss"]'))
-    frame = Study.read(study).run(progress=False).table.to_pandas()
-    asked = frame.groupby("score")["model"].unique().map(sorted).to_dict()
-    assert asked == {"gaussian": ["gene-mean", "pca(dim=4)"], "heldout-loss": ["gene-mean"]}
-    losses = frame[frame["score"] == "heldout-loss"]
-    assert set(losses["metric"]) == {"loss", "gain"}
-    assert (losses.loc[losses["metric"] == "gain", "value"] == 0).all(), "this model is the baseline"
-    depths = losses[losses["metric"] == "loss"].groupby("umis_per_cell_level")["value"].mean()
-    assert depths.is_monotonic_increasing, "more molecules are more bits to tell"
-
-
 def test_one_level_is_no_curve_and_loses_nothing(study: Path) -> None:
     study.write_text(study.read_text().replace('[20, 60, 150, "all"]', "[20]"))
     result = Study.read(study).run(progress=False)

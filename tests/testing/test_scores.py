@@ -101,6 +101,10 @@ class Mute(Wrapped):
         return {}
 
 
+class Misnamed(Wrapped):
+    metrics = ("bits",)
+
+
 class Shut(Wrapped):
     def __call__(self, probe, *, seed):
         raise ScoreError("no")
@@ -158,6 +162,7 @@ def test_promises_that_are_kept(score):
         (Padding(), "a sample of 10 cells was not refused"),
         (TwoTongues(), "says something else than the score of a probe"),
         (Mute(), "a score returned no metric"),
+        (Misnamed(), r"metrics = \('bits',\), and the score returned \['information'\]"),
         (Shut(), "neither a label nor a continuous signal was accepted"),
         (Misplaced(), "needs = 'cells'; 'signal' or 'model'"),
         (BareScore(), "an embedding of NaN was not refused"),

@@ -86,6 +86,8 @@ def _takes(score: Any, view: View, y: NDArray[Any]) -> bool:
 def _measured(score: Any, probe: _Probe) -> dict[str, Estimate]:
     found = dict(score(probe, seed=0))
     assert found, "a score returned no metric"
+    said = getattr(score, "metrics", tuple(found))
+    assert set(found) <= set(said), f"metrics = {said}, and the score returned {sorted(found)}"
     for estimate in found.values():
         check_estimate(estimate)
     assert found == dict(score(probe, seed=0)), "one seed gives two values"
