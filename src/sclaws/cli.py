@@ -148,8 +148,11 @@ def trial(study: Path, key: str, *, profile: Profile = None, out: Out = None) ->
     key
         a key that ``sclaws keys`` printed
     """
-    done = _study(study, profile, out).run_trial(key)
+    opened = _study(study, profile, out)
+    done = opened.run_trial(key)
     print(f"{key}: {len(done.trained)} trained, {len(done.scored)} scored, {len(done.failed)} failed")
+    for failed in done.failed:
+        print("{error}: {message}".format(**opened.store.failures()[failed]), file=sys.stderr)
     if done.busy:
         print("another process is working on this trial", file=sys.stderr)
     return 1 if done.failed or done.busy else 0

@@ -94,7 +94,7 @@ class Context:
     """What a model may ask of its surroundings, passed to ``fit`` when its signature has a ``context``.
 
     ``folder`` is scratch space, gone when ``fit`` returns; ``device`` "cpu" or "cuda"; ``threads`` the number of cores
-    it may use; ``progress(message)`` tells whoever listens what is going on (a study does not).
+    it may use; ``progress(message)`` says how far it is, for ``sclaws status`` to tell.
     """
 
     folder: Path

@@ -66,6 +66,50 @@ def test_weights_of_a_model_that_cannot_be_loaded_are_refused(study: Path) -> No
         Study.read(study).check()
 
 
+def test_a_model_that_is_not_trained_has_no_weights_to_keep(study: Path) -> None:
+    text = study.read_text().replace('"random-projection"', '{ use = "oracle", key = "state" }')
+    study.write_text('keep = "weights"\n' + text)
+    Study.read(study).check()
+
+
+def test_the_truth_stands_above_the_fits_it_holds_for(tmp_path: Path) -> None:
+    """The truth of a simulation is that of its proteins: it stands above their curves, and not above a label's."""
+    words = {
+        "dataset": {"use": "simulated-tissue", "n_cells": 600, "n_genes": 60},
+        "split": {"test": 0.5, "valid": 0.1},
+        "models": ["random-projection", "pca"],
+        "signals": {"use": "obsm", "key": "protein"},
+        "scores": "gaussian",
+        "levels": {"umis_per_cell": [20, 60, 180, 500, "all"]},
+        "engine": "serial",
+    }
+    assert "(the truth)" in repr(Study.of(words, tmp_path).run(progress=False))
+    label = words | {"signals": {"use": "obs", "column": "cell_type"}, "scores": "probe", "name": "label"}
+    assert "(the truth)" not in repr(Study.of(label, tmp_path).run(progress=False))
+
+
+def test_status_tells_how_far_the_work_on_a_trial_is(study: Path) -> None:
+    opened = Study.read(study)
+    store, trial = Store.open(opened.out), opened.runs[0].trial
+    with store.lease(trial.key) as mine:
+        assert mine
+        assert f"working: {trial.label} (" in opened.status()
+        store.say(trial.key, "step 3 of 7")
+        assert opened.status().endswith("): step 3 of 7")
+    assert "working" not in opened.status()
+
+
+def test_one_trial_by_key_says_what_went_wrong(study: Path, monkeypatch, capsys) -> None:
+    (study.parent / "bad.py").write_text("class Bad:\n  def fit(self, train, valid, *, seed): raise ValueError('no')\n")
+    study.write_text(study.read_text().replace('"random-projection"', '"bad.py:Bad"'))
+    key = next(run.trial.key for run in Study.read(study).runs if run.trial.label == "Bad")
+    monkeypatch.setattr("sys.argv", ["sclaws", "trial", str(study), key])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 1
+    assert "ValueError: no" in capsys.readouterr().err
+
+
 def test_curves_of_an_axis_are_told_apart_by_the_others() -> None:
     rows = [
         {"model": m, "signal": "s", "n_cells_level": n, "umis_per_cell_level": u, "umis_per_cell_test_level": u}

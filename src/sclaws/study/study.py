@@ -123,8 +123,7 @@ class Study:
     def check(self) -> list[str]:
         """Find out everything that can be wrong before any work is lost; return what was found, in sentences."""
         if "weights" in self.settings().keep:
-            for name in sorted({run.trial.model.use for run in self.runs if not hasattr(run.trial.model.type, "load")}):
-                raise StudyError(f"keep: model {name!r} has no 'load', so its weights would be kept in vain")
+            check.loadable(self.runs)
         fits = self._asked()
         fitting.check(fits, self.runs, {*trials.DEFAULT_AXES, *check.columns(self.runs)}, self.folder)
         said = check.check(self.runs)
