@@ -142,8 +142,8 @@ class Population:
         blank = State(np.zeros((c, len(mean))), np.zeros(0), sigma, hyper, mean, sd, root, np.full(c, -np.inf))
         best = blank
         for i in range(_STARTS):
-            away = 0.8 * (i > 0) * sd * generator.standard_normal((c, len(mean)))
-            found = self.climb(replace(blank, z=mean + away), 30)
+            away = 0.8 * (i > 0) * sd * generator.standard_normal(len(mean))  # one for all: their order is nothing
+            found = self.climb(replace(blank, z=np.tile(mean + away, (c, 1))), 30)
             best = found if i == 0 else _better(best, found)
         return best
 
