@@ -133,7 +133,7 @@ def test_order_of_rows_and_names_of_curves_do_not_matter():
 
 
 def test_what_only_the_prior_knows_is_open():
-    table, held_out, _ = simulated(np.random.default_rng(8), count=4)
+    table = simulated(np.random.default_rng(8), count=4)[0]
     small = table[(table.umi <= 100) & (table.cells <= 1000)].reset_index(drop=True)
     one = fit(small, LAW, **COLUMNS)[0]
     assert one.high["i_inf"] == np.inf
