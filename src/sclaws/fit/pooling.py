@@ -40,13 +40,24 @@ class Curve(Protocol):
     """One curve of a call: by-columns' values, its rows, the mask of those that are fitted, known sampling errors."""
 
     @property
-    def curve(self) -> dict[str, Any]: ...
+    def curve(self) -> dict[str, Any]:
+        """Values of the by-columns."""
+        ...
+
     @property
-    def rows(self) -> pd.DataFrame: ...
+    def rows(self) -> pd.DataFrame:
+        """All rows, n."""
+        ...
+
     @property
-    def used(self) -> Any: ...
+    def used(self) -> Any:
+        """(n,) mask of the rows that are fitted."""
+        ...
+
     @property
-    def sampling(self) -> Floats | None: ...
+    def sampling(self) -> Floats | None:
+        """(n, n) covariance of the rows' sampling errors, or ``None``."""
+        ...
 
 
 def can_pool(law: Law) -> bool:
