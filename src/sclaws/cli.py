@@ -194,6 +194,7 @@ def fit(
     by: str = "",
     replicate: str | None = None,
     criterion: Literal["log", "linear"] = "linear",
+    pool: bool | None = None,
     seed: int = 0,
     out: Path = Path("sclaws-fit"),
     json: bool = False,
@@ -216,10 +217,12 @@ def fit(
         the column that numbers replicates
     criterion
         least squares of y (linear) or of log y (log)
+    pool
+        fit all curves as one population, with priors: how the joint laws are fitted if nothing is said
     """
     from sclaws.study.tables import fit_file
 
-    fits, page = fit_file(table, law, x, y, by, replicate, criterion, seed, out)
+    fits, page = fit_file(table, law, x, y, by, replicate, criterion, seed, out, pool=pool)
     if json:
         print(_json({"fits": fits.frame.to_dict("records"), "predictions": fits.predictions.to_dict("records")}))
     else:

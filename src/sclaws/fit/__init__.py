@@ -20,6 +20,7 @@ import pandas as pd
 from sclaws.errors import FitError, TableError
 from sclaws.fit.curves import stack
 from sclaws.fit.judged import Asked, judge, stub
+from sclaws.fit.pooling import can_pool, pooled
 from sclaws.fit.results import Fit, Fits, law_name
 from sclaws.fit.solver import parameters
 from sclaws.protocols import Floats, Law
@@ -42,6 +43,7 @@ def fit(
     *,
     stderr: str | None = None,
     held_out: Any = None,
+    pool: bool | None = None,
     seed: int = 0,
     n_draws: int = 200,
 ) -> Fits:
@@ -51,7 +53,9 @@ def fit(
     value of ``replicate`` share an unknown shift. ``criterion`` says on which scale residuals are squared: "linear", or
     "log" (of y, which must then be positive). Sampling errors are known from the table's draws when y is its "value",
     else from a ``stderr`` column if one is named, else not at all. ``held_out`` is a mask over the table's rows that
-    are predicted and not fitted. ``seed`` fixes the ``n_draws`` joint draws of each curve's parameters.
+    are predicted and not fitted. ``pool`` fits the curves together, as a population, with priors, for laws that bring
+    them (:mod:`sclaws.fit.pooling`); by default those laws do, and ``False`` is least squares, curve by curve. ``seed``
+    fixes the ``n_draws`` joint draws of each curve's parameters.
 
     Raises ``TableError`` for rows that cannot be used (:meth:`sclaws.table.Table.points`) and ``FitError`` for a law
     that cannot be used with them. How it is done, and how far intervals can be trusted: docs/laws.md.
@@ -60,7 +64,7 @@ def fit(
     laws: list[Law] = _listed(law)
     asked = Asked(_listed(x), y, _listed(by), replicate, criterion, seed, n_draws)
     groups = _groups(table, asked, stderr, held_out)
-    made = [_fit_one(each, asked, groups) for each in laws]
+    made = [_fit_one(each, asked, groups, pool) for each in laws]
     fits = [one for several in zip(*made, strict=True) for one in several]
     rows = [group for group in groups for _ in laws]
     if not any(one.value for one in fits):
@@ -126,14 +130,18 @@ def _sampling(rows: pd.DataFrame, deviations: pd.DataFrame | None, stderr: str |
 
 
 # ── fitting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _fit_one(law: Law, asked: Asked, groups: list[_Group]) -> list[Fit]:
+def _fit_one(law: Law, asked: Asked, groups: list[_Group], pool: bool | None) -> list[Fit]:
     """Return the fits of one law to all curves, in their order; curves without enough points get a verdict alone."""
     columns, p = _bound(law, asked.x), len(parameters(law))
     lacks = [group.lack(asked.x, p) for group in groups]
     found: dict[int, Fit] = {
         i: stub(law, columns, asked, groups[i].curve, lack) for i, lack in enumerate(lacks) if lack
     }
-    for part in _chunks([i for i, lack in enumerate(lacks) if not lack], groups, asked, p):
+    enough = [i for i, lack in enumerate(lacks) if not lack]
+    if can_pool(law) if pool is None else pool:
+        found |= dict(zip(enough, pooled(law, columns, asked, [groups[i] for i in enough]), strict=True))
+        enough = []
+    for part in _chunks(enough, groups, asked, p):
         some = [groups[i] for i in part]
         rows = [group.rows[group.used] for group in some]
         known = [None if g.sampling is None else g.sampling[np.ix_(g.used, g.used)] for g in some]

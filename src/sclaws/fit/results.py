@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from sclaws.errors import TableError
+from sclaws.fit._departure import Departure
 from sclaws.fit.solver import parameters
 from sclaws.protocols import Floats, Law
 from sclaws.table import write_csv
@@ -38,7 +39,8 @@ class Fit:
     estimate and its 95 % interval, infinite at an end that does not close within the bounds of the search; empty when
     there were too few points. ``draws`` (n_draws × parameters) are joint: a parametric bootstrap. ``r2``, ``rmse``
     and ``sigma`` (standard deviation of a point about the law beyond its known sampling error, replicate effect
-    included, with ``freedom`` degrees of freedom) are on the scale of the criterion.
+    included, with ``freedom`` degrees of freedom) are on the scale of the criterion. ``departure`` of a pooled fit
+    (:mod:`sclaws.fit.pooling`) is how the curve departs from its law; predictions follow it.
     """
 
     curve: Mapping[str, Any]
@@ -57,6 +59,7 @@ class Fit:
     freedom: float
     verdict: str
     note: str = ""
+    departure: Departure | None = None
 
     @property
     def row(self) -> dict[str, Any]:
@@ -77,6 +80,9 @@ class Fit:
         size = max(len(v) for v in at.values())
         if not self.value:
             return pd.DataFrame(np.nan, index=range(size), columns=["predicted", "low", "high"])
+        if self.departure is not None:
+            whole = {role: np.broadcast_to(v, size) for role, v in at.items()}
+            return self.departure.predict(whole, None if sampling is None else np.asarray(sampling, dtype=float))
         centre = np.broadcast_to(self._scaled(at, {n: np.array(v) for n, v in self.value.items()}), size)
         theta = {n: self.draws[n].to_numpy()[:, None] for n in self.value}
         many = self._scaled({r: v[None] for r, v in at.items()}, theta)

@@ -12,13 +12,23 @@ from sclaws.table import Table
 
 
 def fit_file(
-    path: Path, law: str, x: str, y: str, by: str, replicate: str | None, criterion: fit.Criterion, seed: int, out: Path
+    path: Path,
+    law: str,
+    x: str,
+    y: str,
+    by: str,
+    replicate: str | None,
+    criterion: fit.Criterion,
+    seed: int,
+    out: Path,
+    *,
+    pool: bool | None = None,
 ) -> tuple[Fits, Path]:
     """Fit laws to a file; write ``fits.csv``, ``predictions.csv`` and the report to ``out``; return fits and report."""
     table = Table.read(path)
     laws = [Spec.of("laws", name, Path.cwd()).build() for name in names(law)]
     fits = fit.fit(
-        table, laws, x=names(x), y=y, by=names(by), replicate=replicate, criterion=criterion, seed=seed
+        table, laws, x=names(x), y=y, by=names(by), replicate=replicate, criterion=criterion, pool=pool, seed=seed
     )  # fmt: skip
     try:
         out.mkdir(parents=True, exist_ok=True)
