@@ -29,8 +29,8 @@ class NoiseAndCells:
     version: ClassVar[int] = 1
     inputs: ClassVar[tuple[str, ...]] = ("depth", "cells")
     params: ClassVar[Mapping[str, Param]] = {
-        "i_0": Param(-np.inf, np.inf, "bits"),
-        "i_inf": Param(-np.inf, np.inf, "bits"),
+        "i_0": Param(-50.0, 50.0, "bits"),
+        "i_inf": Param(-50.0, 50.0, "bits"),
         "u_bar": Param(0.0, np.inf, "unit of the depth", log=True),
         "n_bar": Param(0.0, np.inf, "cells", log=True),
         "s": Param(0.01, 10.0, "", log=True),
