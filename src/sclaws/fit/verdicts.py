@@ -10,7 +10,8 @@
    than a tenth of the variance (R² < .9): a small systematic departure does not make a law useless.
 5. *not identifiable*: some parameter's 95 % profile interval does not close within the bounds of the search (an end at
    0 closes where 0 is the parameter's declared limit). The sentence gives the limit that there is, and the share of
-   the law's transition (from 5 % to 95 % of its change, on a log scale) that the points cover.
+   the law's transition (from 5 % to 95 % of its change, on a log scale) that the points cover, and the fewest further
+   levels that would settle it (:mod:`sclaws.fit.settling`).
 6. *saturated*: at the largest input, at most .05 (in the unit of y) and a tenth of the law's whole change are left, in
    97.5 % of the draws. It follows the law, too.
 7. *follows the law*.
@@ -34,7 +35,8 @@ class Facts:
 
     ``gain`` the interval of the line's gain; ``turns`` the intervals of the parabola's two end slopes; AICc of the law
     and its rivals; ``r2`` of the law; ``limits`` (low, high) of each parameter, infinite where open, and its
-    ``units``; ``covered`` the share of the transition that the points cover; ``left`` the upper limit of what the law
+    ``units``; ``covered`` the share of the transition that the points cover; ``settled`` what would close open limits,
+    in words; ``left`` the upper limit of what the law
     has to give beyond the largest input and ``reached`` the lower limit of the share of its change that is reached:
     NaN when the law does not say.
     """
@@ -48,6 +50,7 @@ class Facts:
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     covered: float = math.nan
+    settled: str = ""
     left: float = math.nan
     reached: float = math.nan
     is_constant: bool = False
@@ -94,7 +97,7 @@ def _open(facts: Facts) -> str:
     if not said:
         return ""
     share = "" if math.isnan(facts.covered) else f"the points cover {100 * facts.covered:.0f} % of the transition; "
-    return f"not identifiable: {share}{', '.join(said)}"
+    return f"not identifiable: {share}{', '.join(said)}{f'; {facts.settled}' if facts.settled else ''}"
 
 
 def _limit(name: str, low: float, high: float, unit: str) -> str:

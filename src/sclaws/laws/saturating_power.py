@@ -45,6 +45,10 @@ class SaturatingPower:
         """Return the information with infinitely many cells, I_∞."""
         return np.asarray(theta["i_inf"])
 
+    def collapse(self, x: Mapping[str, Floats], y: Floats, theta: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        """Return (N/N_sat)^s and the deficit I_∞ − I in bits, which on every curve is one over the other."""
+        return np.asarray((x["cells"] / theta["n_sat"]) ** theta["s"]), np.asarray(theta["i_inf"] - np.asarray(y))
+
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
         """Return where to search: N_sat over many decades, because small deficits put it far below the data."""
         low, high = float(np.min(y)), float(np.max(y))
