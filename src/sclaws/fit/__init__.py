@@ -11,7 +11,7 @@ Curves and draws are solved together as arrays, whatever the law: one of ours, o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -123,8 +123,7 @@ def _one_law(law: Law, columns: dict[str, str], asked: Asked, part: list[Group],
 
 
 def _full(law: Law, columns: dict[str, str], asked: Asked, some: list[Group], checked: bool) -> list[Fit]:
-    taken = [group.taken(group.used) for group in some]
-    curves = stack([rows for rows, _ in taken], extrapolation.reading(asked), [known for _, known in taken])
+    curves = stack([group.points.take(group.used) for group in some], extrapolation.reading(asked))
     fits = judge(law, columns, asked, [group.curve for group in some], curves, Rivals.of(asked, curves))
     p = len(parameters(law))
     refits: list[Fit | None] = [None] * len(some)
@@ -135,26 +134,29 @@ def _full(law: Law, columns: dict[str, str], asked: Asked, some: list[Group], ch
 
 def _completed(one: Fit, asked: Asked, group: Group, refit: Fit | None, checked: bool, p: int) -> Fit:
     """Return the fit with its points, its test on rows that were not fitted, and notes."""
-    points = _points(one, asked, group)
     if checked:
         test, found = extrapolation.tested(refit, asked, group, p)
-        points = points.assign(extrapolated=found["predicted"], extrapolated_low=found["low"])
-        points = points.assign(extrapolated_high=found["high"])
+        points = _points(one, asked, group, found)
     else:
+        points = _points(one, asked, group)
         test = extrapolation.held_out(asked, points)
-    notes = [one.note, *([f"{int(group.worse.sum())} points worse than {asked.baseline}"] if group.worse.any() else [])]
+    worse = int(group.worse.sum())
+    notes = [one.note, *([f"{worse} points worse than {asked.baseline}, not fitted"] if worse else [])]
     return replace(one, points=points, held_out=test, note="; ".join(notes))
 
 
-def _points(one: Fit, asked: Asked, group: Group) -> pd.DataFrame:
-    """Return a row a point: by-columns, law, inputs, y, predicted, low, high, held_out, worse_than_baseline."""
+def _points(one: Fit, asked: Asked, group: Group, refit: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Return a row a point: by-columns, law, inputs, y, predicted, low, high, flags, and what a refit says."""
     shown = group.used | group.held | group.worse
-    rows, known = group.taken(shown)
-    bands = extrapolation.bands(one, asked, rows, known)
-    named = rows[[*asked.by, *asked.x]].reset_index(drop=True)
-    named.insert(len(asked.by), "law", law_name(one.law))
-    flags = {"held_out": group.held[shown], "worse_than_baseline": group.worse[shown]}
-    return named.assign(y=rows[asked.y].to_numpy(), **bands, **flags)
+    points = group.points.take(shown)
+    columns: dict[str, Any] = {name: group.rows[name].to_numpy()[shown] for name in asked.by}
+    columns |= {"law": law_name(one.law)} | {name: points.x[:, k] for k, name in enumerate(asked.x)}
+    columns |= {"y": points.y, **extrapolation.bands(one, asked, points)}
+    columns |= {"held_out": group.held[shown], "worse_than_baseline": group.worse[shown]}
+    if refit is not None:
+        names = ("extrapolated", "extrapolated_low", "extrapolated_high")
+        columns |= {name: refit[end][shown] for name, end in zip(names, extrapolation.BANDS, strict=True)}
+    return pd.DataFrame(columns)
 
 
 def _marked(several: Sequence[Fit]) -> list[Fit]:

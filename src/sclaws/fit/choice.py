@@ -43,7 +43,7 @@ def named(name: str) -> Law:
 
 def _auto(made: Sequence[Group], asked: Asked) -> list[Law]:
     rows = max((group.rows[group.used] for group in made), key=len)
-    sign = direction(made, asked)
+    sign = direction(made)
     laws = [named(name) for name in names("laws")]
     some = [law for law in laws if len(law.inputs) == len(asked.x) and not isinstance(law, Constant)]
     return [*[law for law in some if _suits(law, rows, asked, sign)], Constant()]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import special
 
 from sclaws.protocols import Floats, Ints
@@ -70,49 +72,65 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class Points:
+    """The rows of one curve as arrays: ``x`` (n, k) inputs, ``y`` (n,) as measured; ``place`` (n,) numbers of nominal
+    levels, ``replicate`` (n,) of replicates, or ``None``; ``sampling`` (n, n), or ``None``.
+    """
+
+    x: Floats
+    y: Floats
+    place: Ints
+    replicate: Ints | None
+    sampling: Floats | None
+
+    def take(self, some: NDArray[np.bool_]) -> Points:
+        """Return some of the rows."""
+        known = None if self.sampling is None else self.sampling[np.ix_(some, some)]
+        replicate = None if self.replicate is None else self.replicate[some]
+        return Points(self.x[some], self.y[some], self.place[some], replicate, known)
+
+
+@dataclass(frozen=True)
 class Reading:
-    """How rows are read: columns of inputs and of their nominal levels, y, replicate; with ``log_y`` the log of y.
+    """How points become curves: the names of the inputs; with ``log_y`` the log of y.
 
     ``apart`` keeps every row as a level of its own (for losses that are not squares); ``weighted`` estimates how the
     variance differs between levels from the spread of the rows at each.
     """
 
-    x: Sequence[str]
-    places: Sequence[str]
-    y: str
-    replicate: str | None
+    names: Sequence[str]
     log_y: bool = False
     apart: bool = False
     weighted: bool = False
 
 
-def stack(groups: Sequence[pd.DataFrame], how: Reading, sampling: Sequence[Floats | None]) -> Curves:
-    """Return the curves of these groups of rows; ``sampling`` their (n, n) covariances."""
-    unique = [_levels(group[list(how.x)].to_numpy(float), how.apart) for group in groups]
-    count, n = len(groups), max(len(group) for group in groups)
+def stack(some: Sequence[Points], how: Reading) -> Curves:
+    """Return these curves as one."""
+    unique = [_levels(points.x, how.apart) for points in some]
+    count, n = len(some), max(len(points.y) for points in some)
     m = max(len(levels) for levels, _ in unique)
-    inputs, at = np.empty((count, m, len(how.x))), np.zeros((count, n), int)
+    inputs, at = np.empty((count, m, len(how.names))), np.zeros((count, n), int)
     values, real, exists = np.zeros((count, n)), np.zeros((count, n)), np.zeros((count, m))
     place = np.full((count, m), -1)
-    for c, (group, (levels, inverse)) in enumerate(zip(groups, unique, strict=True)):
+    for c, (points, (levels, inverse)) in enumerate(zip(some, unique, strict=True)):
+        size = len(points.y)
         inputs[c] = levels[np.minimum(np.arange(m), len(levels) - 1)]  # padding repeats the last level
-        at[c, : len(group)] = inverse
-        y = group[how.y].to_numpy(float)
-        values[c, : len(group)] = np.log(y) if how.log_y else y
-        real[c, : len(group)], exists[c, : len(levels)] = 1.0, 1.0
-        place[c, inverse] = places(group, how.places)
-    columns: dict[str, Floats] = {name: inputs[..., k] for k, name in enumerate(how.x)}
-    shared = None if how.replicate is None else _shared(groups, how.replicate, n)
+        at[c, :size], place[c, inverse] = inverse, points.place
+        values[c, :size] = np.log(points.y) if how.log_y else points.y
+        real[c, :size], exists[c, : len(levels)] = 1.0, 1.0
+    columns: dict[str, Floats] = {name: inputs[..., k] for k, name in enumerate(how.names)}
     relative = np.ones((count, m))
     if how.weighted:
         relative = np.stack([_relative(values[c], at[c], real[c], exists[c]) for c in range(count)])
-    z = _unit(inputs[..., 0])
-    return Curves(columns, z, place, values, at, real, exists, shared, relative, _sampling(sampling, n))
+    z, shared, sampling = _unit(inputs[..., 0]), _shared(some, n), _sampling(some, n)
+    return Curves(columns, z, place, values, at, real, exists, shared, relative, sampling)
 
 
-def places(rows: pd.DataFrame, columns: Sequence[str]) -> Ints:
-    """Return the number of the nominal level of each row: rows that agree in these columns share one."""
-    return np.asarray(rows.groupby(list(columns), dropna=False, observed=True).ngroup(), dtype=int)
+def numbered(values: NDArray[Any]) -> Ints:
+    """Return the number of each distinct value, in order, or of each distinct row."""
+    if values.dtype == object:
+        return np.asarray(pd.factorize(pd.Series(list(map(str, values))), sort=True)[0], dtype=int)
+    return np.asarray(np.unique(values, axis=0, return_inverse=True)[1], dtype=int).ravel()
 
 
 def _levels(inputs: Floats, apart: bool) -> tuple[Floats, Ints]:
@@ -129,24 +147,24 @@ def _unit(first: Floats) -> Floats:
     return (scale - low) / np.where(high > low, high - low, 1.0)
 
 
-def _shared(groups: Sequence[pd.DataFrame], replicate: str, n: int) -> Ints | None:
+def _shared(some: Sequence[Points], n: int) -> Ints | None:
     """Number replicates; a curve with a single replicate, or one row each, tells nothing about their effect."""
-    shared = np.tile(np.arange(n), (len(groups), 1))
+    shared = np.tile(np.arange(n), (len(some), 1))
     informative = False
-    for c, group in enumerate(groups):
-        codes = pd.factorize(group[replicate])[0]
-        if 1 < len(np.unique(codes)) < len(codes):
-            shared[c, : len(codes)] = codes
+    for c, points in enumerate(some):
+        codes = points.replicate
+        if codes is not None and 1 < len(np.unique(codes)) < len(codes):
+            shared[c, : len(codes)] = numbered(codes)
             informative = True
     return shared if informative else None
 
 
-def _sampling(sampling: Sequence[Floats | None], n: int) -> Floats | None:
-    if all(s is None for s in sampling):
+def _sampling(some: Sequence[Points], n: int) -> Floats | None:
+    if all(points.sampling is None for points in some):
         return None
-    known = np.zeros((len(sampling), n, n))
-    for c, s in enumerate(sampling):
-        if s is not None:
+    known = np.zeros((len(some), n, n))
+    for c, points in enumerate(some):
+        if (s := points.sampling) is not None:
             known[c, : len(s), : len(s)] = s
     return known
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from sclaws.fit.conditions import Mask
-from sclaws.fit.curves import Reading, stack
+from sclaws.fit.curves import Points, Reading, stack
 from sclaws.fit.groups import Asked, Group
 from sclaws.fit.judged import predictor
 from sclaws.fit.results import Fit, HeldOut
@@ -20,55 +19,54 @@ RULE = "the largest quarter of the levels, predicted from a refit to the others"
 BANDS = ("predicted", "low", "high")
 
 
-def bands(one: Fit, asked: Asked, rows: pd.DataFrame, sampling: Floats | None) -> pd.DataFrame:
-    """Return predicted, low and high at rows: the 95 % bands of observations there."""
-    known = np.zeros(len(rows)) if sampling is None else np.diag(sampling)
-    return one.predict({column: rows[column].to_numpy(float) for column in asked.x}, known)
+def bands(one: Fit, asked: Asked, points: Points) -> dict[str, Floats]:
+    """Return predicted, low and high at points: the 95 % bands of observations there."""
+    known = np.zeros(len(points.y)) if points.sampling is None else np.diag(points.sampling)
+    found = one.predict({name: points.x[:, k] for k, name in enumerate(asked.x)}, known)
+    return {name: found[name].to_numpy() for name in BANDS}
 
 
 def held_out(asked: Asked, points: pd.DataFrame) -> HeldOut:
     """Return the test on the points that a condition has held out."""
     out = points[points["held_out"]]
-    return _compared(asked, out["y"], out, "the rows that were held out")
+    found = {name: out[name].to_numpy(float) for name in BANDS}
+    return _compared(asked, out["y"].to_numpy(float), found, "the rows that were held out")
 
 
 def refitted(law: Law, columns: dict[str, str], asked: Asked, groups: Sequence[Group], p: int) -> list[Fit | None]:
     """Return for each curve a fit to its smaller levels, if that leaves enough of them, that can only predict."""
     parts = [group.smaller(asked, p) for group in groups]
-    which = [i for i, part in enumerate(parts) if part is not None]
-    if not which:
+    taken = [group.points.take(part[0]) for group, part in zip(groups, parts, strict=True) if part]
+    if not taken:
         return [None] * len(groups)
-    taken = [groups[i].taken(part[0]) for i in which if (part := parts[i]) is not None]
-    curves = stack([rows for rows, _ in taken], reading(asked), [known for _, known in taken])
     fewer = replace(asked, n_draws=min(asked.n_draws, DRAWS))
-    fits = dict(zip(which, predictor(law, columns, fewer, [groups[i].curve for i in which], curves), strict=True))
-    return [fits.get(i) for i in range(len(groups))]
+    named = [group.curve for group, part in zip(groups, parts, strict=True) if part]
+    fits = iter(predictor(law, columns, fewer, named, stack(taken, reading(asked))))
+    return [next(fits) if part else None for part in parts]
 
 
-def tested(one: Fit | None, asked: Asked, group: Group, p: int) -> tuple[HeldOut, pd.DataFrame]:
+def tested(one: Fit | None, asked: Asked, group: Group, p: int) -> tuple[HeldOut, dict[str, Floats]]:
     """Return the default test of a curve, and what the refit says of its rows (NaN for those it was made of)."""
-    nothing = pd.DataFrame(np.nan, index=range(len(group.rows)), columns=list(BANDS))
+    said = {name: np.full(len(group.rows), np.nan) for name in BANDS}
     part = group.smaller(asked, p)
     if one is None or part is None:
-        return HeldOut(), nothing
-    above: Mask = part[1]
-    rows, known = group.taken(above)
-    found = bands(one, asked, rows, known)
-    nothing.loc[above, list(BANDS)] = found.to_numpy()
-    return _compared(asked, rows[asked.y], found, RULE), nothing
+        return HeldOut(), said
+    points = group.points.take(part[1])
+    found = bands(one, asked, points)
+    for name, values in found.items():
+        said[name][part[1]] = values
+    return _compared(asked, points.y, found, RULE), said
 
 
 def reading(asked: Asked) -> Reading:
     """Return how the rows of a curve are read."""
-    apart = bool(np.isfinite(asked.delta))
-    return Reading(asked.x, asked.places, asked.y, asked.replicate, asked.log_y, apart, asked.weights == "replicates")
+    return Reading(asked.x, asked.log_y, bool(np.isfinite(asked.delta)), asked.weights == "replicates")
 
 
-def _compared(asked: Asked, y: pd.Series, found: pd.DataFrame, rule: str) -> HeldOut:
-    values = y.to_numpy(float)
-    if not len(values) or found["predicted"].isna().all():
+def _compared(asked: Asked, y: Floats, found: dict[str, Floats], rule: str) -> HeldOut:
+    middle, low, high = (found[name] for name in BANDS)
+    if not len(y) or np.isnan(middle).all():
         return HeldOut()
-    low, middle, high = (found[name].to_numpy() for name in ("low", "predicted", "high"))
-    error = np.log(values) - np.log(middle) if asked.log_y else values - middle
-    inside = (low <= values) & (values <= high)
-    return HeldOut(len(values), float(np.sqrt(np.mean(error**2))), float(inside.mean()), rule)
+    error = np.log(y) - np.log(middle) if asked.log_y else y - middle
+    inside = (low <= y) & (y <= high)
+    return HeldOut(len(y), float(np.sqrt(np.mean(error**2))), float(inside.mean()), rule)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from sclaws.errors import FitError, TableError
 from sclaws.fit import conditions
 from sclaws.fit.conditions import Mask
-from sclaws.fit.curves import places
+from sclaws.fit.curves import Points, numbered
 from sclaws.protocols import Floats
 from sclaws.table import Table
 
@@ -48,29 +49,24 @@ class Asked:
 
 @dataclass(frozen=True)
 class Group:
-    """One curve: its by-columns' values; its rows, with masks of those ``used`` in the fit, ``held`` out of it by a
-    condition, and ``worse`` than the baseline; the covariance of sampling errors, if it is known.
+    """One curve: its by-columns' values; its rows, as they are and as ``points``, with masks of those ``used`` in the
+    fit, ``held`` out of it by a condition, and ``worse`` than the baseline.
     """
 
     curve: dict[str, Any]
     rows: pd.DataFrame
+    points: Points
     used: Mask
     held: Mask
     worse: Mask
-    sampling: Floats | None
 
     def lack(self, asked: Asked, p: int) -> str:
         """Return what is missing for fitting ``p`` parameters, or nothing."""
-        levels, n = len(self.rows.loc[self.used, asked.x].drop_duplicates()), int(self.used.sum())
+        levels, n = len(np.unique(self.points.x[self.used], axis=0)), int(self.used.sum())
         if levels < 2:
-            return (
-                f"underpowered: {'one level' if levels else 'no row'} of {', '.join(asked.x)} only; two are the least"
-            )
+            found = "one level" if levels else "no row"
+            return f"underpowered: {found} of {', '.join(asked.x)} only; two are the least"
         return "" if n > max(p, 2) else f"underpowered: {n} points for {p} parameters"
-
-    def taken(self, mask: Mask) -> tuple[pd.DataFrame, Floats | None]:
-        """Return some rows with the covariance of their sampling errors."""
-        return self.rows[mask], None if self.sampling is None else self.sampling[np.ix_(mask, mask)]
 
     def smaller(self, asked: Asked, p: int) -> tuple[Mask, Mask] | None:
         """Return the rows below the largest quarter of the levels of every input, and those in it in every input.
@@ -78,14 +74,15 @@ class Group:
         The default test of extrapolation; ``None`` when too few levels would be left to fit ``p`` parameters.
         """
         below, above = self.used.copy(), self.used.copy()
-        for x, place in zip(asked.x, asked.places, strict=True):
-            level = np.full(len(self.rows), -1)
-            level[self.used] = places(self.rows[self.used], [place])
-            middle = self.rows[self.used].groupby(level[self.used])[x].mean().sort_values()
-            largest = list(middle.index[-max(1, round(len(middle) / 4)) :])
-            below &= ~np.isin(level, largest)
-            above &= np.isin(level, largest)
-        left = len(self.rows.loc[below, asked.places].drop_duplicates())
+        for k, place in enumerate(asked.places):
+            level = numbered(self.rows[place].to_numpy())
+            count = np.bincount(level, self.used)
+            mean = np.bincount(level, self.used * self.points.x[:, k]) / np.maximum(count, 1)
+            ordered = np.flatnonzero(count)[np.argsort(mean[count > 0], kind="stable")]
+            largest = np.isin(level, ordered[-max(1, round(len(ordered) / 4)) :])
+            below &= ~largest
+            above &= largest
+        left = len(np.unique(self.points.place[below]))
         return (below, above) if left >= p + LEAST and above.any() else None
 
 
@@ -109,9 +106,16 @@ def groups(
         out = mask.loc[rows.index].to_numpy(bool)
         used, held = conditions.parts(rows, *wanted) if held_out is None else (~out, out)
         curve = dict(zip(asked.by, key, strict=True))
-        made.append(Group(curve, rows, used, held, np.zeros(len(rows), bool), known))
+        made.append(Group(curve, rows, _points(rows, asked, known), used, held, np.zeros(len(rows), bool)))
     _refuse_empty(made, wanted)
     return made if asked.baseline is None else _apart(made, asked)
+
+
+def _points(rows: pd.DataFrame, asked: Asked, sampling: Floats | None) -> Points:
+    columns = [numbered(rows[name].to_numpy()) for name in asked.places]
+    place = columns[0] if len(columns) == 1 else numbered(np.column_stack(columns))
+    replicate = None if asked.replicate is None else numbered(rows[asked.replicate].to_numpy())
+    return Points(rows[asked.x].to_numpy(float), rows[asked.y].to_numpy(float), place, replicate, sampling)
 
 
 def _refuse_empty(made: Sequence[Group], wanted: tuple[Any, Any]) -> None:
@@ -121,27 +125,27 @@ def _refuse_empty(made: Sequence[Group], wanted: tuple[Any, Any]) -> None:
 
 
 # ── baseline ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def rises(rows: pd.DataFrame, x: str, y: str) -> float:
-    """Return the rank correlation of a curve, the sign of its direction; 0 when there is none."""
-    found = rows[x].rank().corr(rows[y].rank()) if rows[x].nunique() > 1 and rows[y].nunique() > 1 else 0.0
-    return float(np.nan_to_num(found))
-
-
-def direction(made: Sequence[Group], asked: Asked) -> int:
+def direction(made: Sequence[Group]) -> int:
     """Return 1 for a table whose curves mostly rise with the inputs (information), -1 where they fall (loss)."""
-    found = [rises(group.rows, name, asked.y) for group in made for name in asked.x]
+    found = [_rises(x, group.points.y) for group in made for x in group.points.x.T]
     return 1 if np.sum(found) >= 0 else -1
+
+
+def _rises(x: Floats, y: Floats) -> float:
+    """Return the rank correlation of a curve; 0 when there is none."""
+    if len(np.unique(x)) < 2 or len(np.unique(y)) < 2:
+        return 0.0
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
 
 
 def _apart(made: list[Group], asked: Asked) -> list[Group]:
     """Leave out the levels whose mean is worse than the baseline's: below it for information, above it for a loss."""
-    sign = direction(made, asked)
+    sign = direction(made)
     out = []
     for group in made:
-        gain = group.rows[asked.y] - group.rows[asked.baseline]
-        level = places(group.rows, asked.places)
-        worse = (sign * gain.groupby(level).transform("mean")).to_numpy() < 0
-        out.append(Group(group.curve, group.rows, group.used & ~worse, group.held & ~worse, worse, group.sampling))
+        gain = group.points.y - group.rows[asked.baseline].to_numpy(float)
+        worse = sign * np.bincount(group.points.place, gain)[group.points.place] < 0
+        out.append(replace(group, used=group.used & ~worse, held=group.held & ~worse, worse=worse))
     return out
 
 

@@ -130,7 +130,9 @@ class Fit:
         centre = np.broadcast_to(self._scaled(at, {n: np.array(v) for n, v in self.value.items()}), size)
         theta = {n: self.draws[n].to_numpy()[:, None] for n in self.value}
         many = self._scaled({r: v[None] for r, v in at.items()}, theta)
-        low, high = np.nanquantile(np.broadcast_to(many, (len(self.draws), size)), [0.025, 0.975], axis=0)
+        many = np.broadcast_to(many, (len(self.draws), size))
+        quantile = np.quantile if np.isfinite(many).all() else np.nanquantile
+        low, high = quantile(many, [0.025, 0.975], axis=0)
         if sampling is not None:
             first = np.broadcast_to(next(iter(at.values())), size)
             more = self._own(np.broadcast_to(np.asarray(sampling, dtype=float), size), first)
