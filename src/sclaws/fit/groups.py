@@ -90,6 +90,8 @@ def groups(
     table: Table, asked: Asked, stderr: str | None, held_out: Any, train: Any = None, test: Any = None
 ) -> list[Group]:
     """Return the curves of a table in the order of their names."""
+    if asked.y in asked.x:
+        raise FitError(f"column {asked.y!r} is both y and an input: name what the law explains, and what it depends on")
     also = [name for name in (stderr, asked.baseline) if name is not None]
     points = table.points(asked.x, asked.y, asked.by, asked.replicate, also)
     if asked.log_y and (points[asked.y] <= 0).any():
@@ -108,6 +110,8 @@ def groups(
         curve = dict(zip(asked.by, key, strict=True))
         made.append(Group(curve, rows, _points(rows, asked, known), used, held, np.zeros(len(rows), bool)))
     _refuse_empty(made, wanted)
+    if asked.weights == "replicates" and not any(_repeated(group) for group in made):
+        raise TableError("weights replicates: no level has several rows whose spread could be seen; use weights none")
     return made if asked.baseline is None else _apart(made, asked)
 
 
@@ -116,6 +120,10 @@ def _points(rows: pd.DataFrame, asked: Asked, sampling: Floats | None) -> Points
     place = columns[0] if len(columns) == 1 else numbered(np.column_stack(columns))
     replicate = None if asked.replicate is None else numbered(rows[asked.replicate].to_numpy())
     return Points(rows[asked.x].to_numpy(float), rows[asked.y].to_numpy(float), place, replicate, sampling)
+
+
+def _repeated(group: Group) -> bool:
+    return len(np.unique(group.points.x, axis=0)) < len(group.points.x)
 
 
 def _refuse_empty(made: Sequence[Group], wanted: tuple[Any, Any]) -> None:

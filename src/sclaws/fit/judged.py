@@ -18,18 +18,19 @@ from sclaws.fit.intervals import Intervals, intervals
 from sclaws.fit.problem import Problem, parameters
 from sclaws.fit.results import Fit, law_name
 from sclaws.fit.weighted import Solution
-from sclaws.laws._polynomials import Line, Parabola
+from sclaws.laws._polynomials import Line, Parabola, Thirds
 from sclaws.laws.constant import Constant
 from sclaws.protocols import Floats, Law, Param
 
 
 @dataclass(frozen=True)
 class Rivals:
-    """What competes on some curves, whatever the law: a constant, and a line and a parabola in log x."""
+    """What competes on some curves, whatever the law: a constant, and a line, a parabola and thirds in log x."""
 
     constant: Solution
     line: Solution
     parabola: Solution
+    steps: Solution
 
     @classmethod
     def of(cls, asked: Asked, curves: Curves) -> Rivals:
@@ -39,6 +40,7 @@ class Rivals:
             # straight and bent on the scale of the criterion: the curves are on it already
             weighted.solve(Line(), {"z": "z"}, curves, log_y=False, delta=asked.delta),
             weighted.solve(Parabola(), {"z": "z"}, curves, log_y=False, delta=asked.delta),
+            weighted.solve(Thirds(), {"z": "z"}, curves, log_y=False, delta=asked.delta),
         )
 
 
@@ -98,7 +100,8 @@ def _ends(found: Solution, draws: Floats) -> Intervals:
     if math.isinf(problem.delta):
         return intervals(problem, found.target, found.weight, found.t, found.cost, found.half, found.weighted)
     low, high = np.quantile(draws, [0.025, 0.975], axis=1)
-    return Intervals(np.where(low <= problem.low, -np.inf, low), np.where(high >= problem.high, np.inf, high))
+    low, high = np.where(low <= problem.low, -np.inf, low), np.where(high >= problem.high, np.inf, high)
+    return Intervals(low, high, np.isfinite(np.concatenate([low, high], axis=1)))
 
 
 def _bare(
@@ -142,7 +145,7 @@ def _assembled(known: _Judged, asked: Asked, name: dict[str, Any], c: int) -> Fi
         sigma=bare.sigma,
         freedom=bare.freedom,
         verdict=verdicts.sentence(_facts(known, c, bare, limits, r2)),
-        note=_how(asked),
+        note="; ".join([_how(asked), *_edges(found, c)]),
         weights=asked.weights,
         loss=asked.loss,
         constant_aicc=constant,
@@ -150,6 +153,14 @@ def _assembled(known: _Judged, asked: Asked, name: dict[str, Any], c: int) -> Fi
         span={column: (float(v.min()), float(v.max())) for column, v in x.items()},
         spread=bare.spread,
     )
+
+
+def _edges(found: Solution, c: int) -> list[str]:
+    """Return which parameters the search has run to the edge of, where the law has no edge of its own."""
+    low = found.problem.declared[0]
+    t, ends = found.t[c], (found.problem.low[c], found.problem.high[c])
+    at = ((t <= ends[0]) & ((low < ends[0]) | (low != 0))) | (t >= ends[1])
+    return [f"{name} at the edge of the search" for name, edge in zip(found.problem.params, at, strict=True) if edge]
 
 
 def _how(asked: Asked) -> str:
@@ -173,12 +184,13 @@ def _facts(known: _Judged, c: int, bare: Fit, limits: dict[str, tuple[float, flo
     left, reached = _reached(known.law, x, bare.draws)
     return verdicts.Facts(
         gain=_linear(rivals.line, c, 1),
-        turns=(_linear(rivals.parabola, c, 1), _linear(rivals.parabola, c, 2)),
+        turns=(_linear(rivals.steps, c, 1), _linear(rivals.steps, c, 2)),
         law=float(found.aicc[c]),
         constant=float(rivals.constant.aicc[c]),
         parabola=float(rivals.parabola.aicc[c]),
         r2=r2,
         limits=limits,
+        sure=dict(zip(limits, map(bool, known.ends.settled(found.problem)[c]), strict=True)),
         units={k: _unit(p, known.columns) for k, p in found.problem.params.items()},
         covered=_covered(known.law, x, bare.value),
         settled=known.settled.get(c, ""),

@@ -17,7 +17,7 @@ from sclaws.fit.weighted import Solution
 from sclaws.protocols import Floats
 
 MOST = 4
-SURE = 1.3  # half widths are taken so much wider, since the new points will have noise of their own
+WIDER = 3.0  # half widths are taken so much wider, for the best fit is uncertain: four in five forecasts then hold
 WORDS = ("", "one", "two", "three", "four")
 PLURAL = {"depth": "depths", "cells": "numbers of cells", "size": "sizes"}
 
@@ -38,9 +38,7 @@ def advice(found: Solution, ends: Intervals, noise: Floats, columns: dict[str, s
     problem = found.problem
     if len(problem.x) != 1:
         return {}
-    closed = np.isfinite(ends.low) & np.isfinite(ends.high)
-    natural = (ends.low == -np.inf) & (problem.declared[0] == 0) & (problem.low == 0) & np.isfinite(ends.high)
-    is_open = ~(closed | (natural & ~np.array(problem.is_log))).all(axis=1)
+    is_open = ~ends.settled(problem).all(axis=1)
     designs = [design for c in np.flatnonzero(is_open) for design in _designs(found, int(c))]
     if not designs:
         return {}
@@ -90,10 +88,9 @@ def _settles(found: Solution, designs: list[_Design], noise: Floats) -> list[boo
     slopes = np.nan_to_num(np.stack([s[:, 0] for s in problem.jacobian(t[:, None], target)], axis=-1))
     weighted = np.diagonal(inverse((slopes * count[..., None]).mT @ slopes), axis1=1, axis2=2)
     freedom = np.maximum(count.sum(axis=1) - t.shape[1], 1)
-    half = (SURE * stats.t.ppf(0.975, freedom) * np.sqrt(noise[which]))[:, None] * np.sqrt(weighted)
+    half = (WIDER * stats.t.ppf(0.975, freedom) * np.sqrt(noise[which]))[:, None] * np.sqrt(weighted)
     made = intervals(problem, target, np.sqrt(count)[:, None], t, np.zeros(len(t)), half, weighted)
-    natural = (made.low == -np.inf) & (problem.declared[0] == 0) & (problem.low == 0) & ~np.array(old.is_log)
-    return list(((np.isfinite(made.low) | natural) & np.isfinite(made.high)).all(axis=1))
+    return [bool(good) for good in made.settled(problem).all(axis=1)]
 
 
 def _sentence(design: _Design | None, found: Solution, c: int, columns: dict[str, str]) -> str:
