@@ -185,6 +185,7 @@ SHAPES = {
     "saturated": (noise_curve(u_bar=3.0), "saturated"),
     "narrow": (noise_curve(i_max=5.0, u_bar=1e6), "not identifiable"),
     "hump": (1 + 0.8 * np.sin(np.linspace(0.3, 2.6, 8)), "no law: not monotone"),
+    "bent": (0.5 + np.maximum(np.linspace(-2, 1.5, 8), 0), "no law: a parabola"),
 }
 
 

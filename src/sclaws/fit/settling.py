@@ -90,7 +90,7 @@ def _settles(found: Solution, designs: list[_Design], noise: Floats) -> list[boo
     freedom = np.maximum(count.sum(axis=1) - t.shape[1], 1)
     half = (WIDER * stats.t.ppf(0.975, freedom) * np.sqrt(noise[which]))[:, None] * np.sqrt(weighted)
     made = intervals(problem, target, np.sqrt(count)[:, None], t, np.zeros(len(t)), half, weighted)
-    return [bool(good) for good in made.settled(problem).all(axis=1)]
+    return [bool(good.all()) for good in made.settled(problem)]
 
 
 def _sentence(design: _Design | None, found: Solution, c: int, columns: dict[str, str]) -> str:
