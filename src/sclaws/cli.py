@@ -194,6 +194,13 @@ def fit(
     by: str = "",
     replicate: str | None = None,
     criterion: Literal["log", "linear"] = "linear",
+    weights: Literal["none", "replicates"] = "none",
+    loss: Literal["squares", "huber"] = "squares",
+    delta: float = 1e-3,
+    train: str | None = None,
+    test: str | None = None,
+    baseline: str | None = None,
+    target: str = "",
     pool: bool | None = None,
     seed: int = 0,
     out: Path = Path("sclaws-fit"),
@@ -201,12 +208,13 @@ def fit(
 ) -> int:
     """Fit laws to a table of your own (CSV, TSV or Parquet); writes fits.csv, predictions.csv and a report.
 
-    Example: sclaws fit results.csv --law noise,constant --x umi --y mi --by model,signal
+    Examples: sclaws fit results.csv --law noise,constant --x umi --y mi --by model,signal;
+    sclaws fit results.csv --law auto --x umi --y mi --train 'umi<=0.3*max' --test 'umi>=0.9*max' --target gap
 
     Parameters
     ----------
     law
-        one or several, by commas: see sclaws list laws
+        one or several, by commas (see sclaws list laws), or auto: all that suit, and a constant
     x
         columns of the law's inputs, in its order, by commas
     y
@@ -217,18 +225,35 @@ def fit(
         the column that numbers replicates
     criterion
         least squares of y (linear) or of log y (log)
+    weights
+        none: plain least squares; replicates: levels weighed by the spread of their rows
+    loss
+        squares, or huber: residuals beyond delta count by their size alone
+    delta
+        where Huber's loss stops squaring, on the scale of the criterion
+    train
+        conditions for the rows that are fitted, such as 'cells<=0.11*max,umi<=300'; joined by and, max is per curve
+    test
+        conditions for the rows that are predicted; rows in neither are dropped
+    baseline
+        a column: levels that are worse are shown and not fitted (default: "baseline" if there is one; or none)
+    target
+        depth, cells or size needed for gap, fraction or a value of y, by commas: writes targets.csv
     pool
         fit all curves as one population, with priors: how the joint laws are fitted if nothing is said
     """
     from sclaws.study.tables import fit_file
 
-    fits, page = fit_file(table, law, x, y, by, replicate, criterion, seed, out, pool=pool)
+    done = fit_file(
+        table, out, law=law, x=x, y=y, by=by, replicate=replicate, criterion=criterion, weights=weights, loss=loss,
+        delta=delta, train=train, test=test, baseline=baseline, target=target, pool=pool, seed=seed,
+    )  # fmt: skip
     if json:
-        print(_json({"fits": fits.frame.to_dict("records"), "predictions": fits.predictions.to_dict("records")}))
+        print(_json(done.plain))
     else:
         from sclaws.study.told import fitted
 
-        print(f"{fitted(fits.frame)}\n\nreport: {page}")
+        print(f"{fitted(done.fits.frame)}\n\nreport: {done.report}")
     return 0
 
 

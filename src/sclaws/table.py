@@ -91,14 +91,22 @@ class Table:
             raise TableError(f"the table has no column {name!r}: {did_you_mean(name, self.frame.columns)}")
         return self.frame[name]
 
-    def points(self, x: Iterable[str], y: str, by: Iterable[str] = (), replicate: str | None = None) -> pd.DataFrame:
+    def points(
+        self,
+        x: Iterable[str],
+        y: str,
+        by: Iterable[str] = (),
+        replicate: str | None = None,
+        also: Iterable[str] = (),
+    ) -> pd.DataFrame:
         """Return the rows that can be fitted, ``x`` and ``y`` as finite floats, index kept; failed rows are left out.
 
-        Raises ``TableError`` naming column, row and remedy for: an unknown column, text or nothing where a number is
-        due, infinite values, negative inputs, duplicated rows, and several curves mixed in one.
+        ``also`` names further columns that must be numbers, such as standard errors; they tell no curves apart. Raises
+        ``TableError`` naming column, row and remedy for: an unknown column, text or nothing where a number is due,
+        infinite values, negative inputs, duplicated rows, and several curves mixed in one.
         """
-        x, by = list(x), list(by)
-        for name in (*x, y, *by, *([replicate] if replicate else [])):
+        x, by, also = list(x), list(by), list(also)
+        for name in (*x, y, *by, *([replicate] if replicate else []), *also):
             self.column(name)
         frame = self.frame
         if "status" in frame and "status" not in by:
@@ -106,10 +114,10 @@ class Table:
         if frame.empty:
             raise TableError("the table has no rows that did not fail: there is nothing to fit")
         _refuse_duplicates(frame)
-        frame = frame.assign(**{name: _numbers(frame, name) for name in (*x, y)})
+        frame = frame.assign(**{name: _numbers(frame, name) for name in (*x, y, *also)})
         for name in x:
             _refuse_negative(frame, name)
-        _refuse_mixture(frame, x, y, by, replicate)
+        _refuse_mixture(frame.drop(columns=[c for c in also if c not in (*x, y)]), x, y, by, replicate)
         return frame
 
     def _repr_html_(self) -> str:

@@ -24,9 +24,9 @@ from sclaws.errors import FitError
 from sclaws.fit import verdicts
 from sclaws.fit._departure import Departure
 from sclaws.fit._population import Population, State, levels
-from sclaws.fit.judged import Asked
+from sclaws.fit.groups import Asked
+from sclaws.fit.problem import parameters
 from sclaws.fit.results import Fit, law_name
-from sclaws.fit.solver import parameters
 from sclaws.protocols import Floats, Law
 
 __all__ = ["can_pool", "pooled"]
@@ -69,10 +69,8 @@ def can_pool(law: Law) -> bool:
 def pooled(law: Law, columns: Mapping[str, str], asked: Asked, curves: Sequence[Curve]) -> list[Fit]:
     """Return the fits of a law to all curves, in their order; ``columns`` {role: column}.
 
-    Raises ``FitError`` for a law without priors, and for the criterion "log": priors are in bits.
+    Raises ``FitError`` for the criterion "log": priors are in bits.
     """
-    if not can_pool(law):
-        raise FitError(f"{law_name(law)} has no prior to pool curves with; leave pool out, or use noise-and-cells")
     if asked.criterion != "linear":
         raise FitError(f"{law_name(law)} pools curves on the linear criterion only: use it, or pool=False")
     if not curves:
@@ -117,9 +115,16 @@ class _Found:
             units={k: _unit(p.unit, self.columns) for k, p in parameters(law).items()},
         )
         return Fit(
-            *(name, law, dict(self.columns), self.asked.y, self.asked.criterion, value, low, high),
-            *(pd.DataFrame(draws), r2, math.sqrt(rest / len(y)), aicc, around.sd, float(len(y))),
-            *(verdicts.sentence(facts), self._note(i)),
+            *(name, law, dict(self.columns), self.asked.y, self.asked.criterion, value, pd.DataFrame(draws), low, high),
+            r2=r2,
+            rmse=math.sqrt(rest / len(y)),
+            aicc=aicc,
+            sigma=around.sd,
+            freedom=float(len(y)),
+            verdict=verdicts.sentence(facts),
+            note=self._note(i),
+            constant_aicc=facts.constant,
+            span={column: (float(rows[column].min()), float(rows[column].max())) for column in self.columns.values()},
             departure=around,
         )
 

@@ -13,9 +13,9 @@ import pandas as pd
 
 from sclaws.fit import Fit, Fits
 from sclaws.fit.results import law_name
-from sclaws.report import known, words
+from sclaws.report import comparing, known, words
 from sclaws.report.page import Contents
-from sclaws.report.records import OPEN, Curve, Knot, Panel, Parameter, Point, Slice
+from sclaws.report.records import OPEN, Curve, Knot, Panel, Parameter, Point, Scaled, Slice
 from sclaws.table import Table
 
 COLOURED = ("model", "method", "algorithm", "architecture")
@@ -26,9 +26,18 @@ KNOTS = 6000  # in the whole report
 
 
 def contents(
-    table: Table, fits: Fits, *, title: str, study_text: str | None = None, truth: Mapping[str, Any] | None = None
+    table: Table,
+    fits: Fits,
+    *,
+    title: str,
+    study_text: str | None = None,
+    truth: Mapping[str, Any] | None = None,
+    rules: Sequence[str | float] = (),
 ) -> Contents:
-    """Return all that a report shows. ``truth`` is {parameter: value}, or {data set: {parameter: value}}."""
+    """Return all that a report shows. ``truth`` is {parameter: value}, or {data set: {parameter: value}}.
+
+    ``rules`` are the targets that were asked for; without any, both published rules are shown where they apply.
+    """
     failures = [{str(k): v for k, v in row.items()} for row in table.failures.to_dict("records")]
     counts = [("results", f"{len(table.frame):,}"), ("fitted curves", f"{len(fits):,}")]
     for name in ("dataset", "model", "signal", "score"):
@@ -36,7 +45,10 @@ def contents(
             values = [str(v) for v in pd.unique(table.frame[name].dropna())]
             counts.append((f"{name}s", words.listing(values) if len(values) <= LINE[0] else f"{len(values):,}"))
     made = tuple(panels(table, fits, truth or {}))
-    return Contents(title, made, tuple(counts), table.provenance, tuple(failures), study_text, _lead(table, made))
+    tests = comparing.compared(fits), comparing.needed(fits, rules)
+    return Contents(
+        title, made, tuple(counts), table.provenance, tuple(failures), study_text, _lead(table, made), *tests
+    )
 
 
 def _lead(table: Table, made: Sequence[Panel]) -> str:
@@ -135,7 +147,18 @@ class Group:
             else (),
             bound=float(bound),
             constants=tuple(constants),
+            scaled=self._scaled("y_scaled"),
+            universal=self._scaled("predicted_scaled"),
         )
+
+    def _scaled(self, column: str) -> tuple[Scaled, ...]:
+        """Return every fitted point rescaled; with one input, the curves of a panel are its fits in their order."""
+        out: list[Scaled] = []
+        for number, one in enumerate(self.fits if len(self.fits) > 1 else ()):
+            found = Fits((one,)).collapse()
+            rows = zip(found["x_scaled"], found[column], found["held_out"], strict=True)
+            out += [(number, float(u), float(v), bool(h)) for u, v, h in rows if words.finite(u) and words.finite(v)]
+        return tuple(out)
 
     def rows(self, one: Fit) -> pd.DataFrame:
         """Return the table's rows that a fit was made of, or that it predicts: those are told by a column ``HELD``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from sclaws.report import words
+from sclaws.report import universal, words
 from sclaws.report.charts import Style
 from sclaws.report.markup import Html, cell, facts, join, symbol, table, tag
 from sclaws.report.records import Curve, Panel, Parameter
@@ -85,9 +85,19 @@ def curves(panel: Panel, index: int, looks: Mapping[str, Style], drawn: Sequence
         tag("div", *_levels(panel), *[_pill(m, looks[m]) for m in panel.models], cls="controls"),
         main,
         tag("div", *small, cls="small-charts") if small else None,
+        _universal(panel, index),
         tag("p", _key(panel, bool(small)), cls="soft small"),
         cls="card",
     )
+
+
+def _universal(panel: Panel, index: int) -> Html | None:
+    if not universal.drawable(panel):
+        return None
+    head = tag(
+        "h4", "All curves on one", tag("span", f" {panel.law} law, each rescaled by its own fit", cls="soft small")
+    )
+    return tag("div", head, tag("div", id=f"chart-{index}-scaled", cls="chart"))
 
 
 def _heading(name: str) -> Html:
