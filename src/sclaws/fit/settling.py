@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from sclaws.fit.intervals import Intervals, intervals, inverse
@@ -70,7 +71,7 @@ def _designs(found: Solution, c: int) -> list[_Design]:
 
 
 def _settles(found: Solution, designs: list[_Design], noise: Floats) -> list[bool]:
-    """Return for each design whether every interval would close."""
+    """Return for each design whether every interval would close; not where the fit has no value at the new levels."""
     old, role = found.problem, next(iter(found.problem.x))
     m = max(len(design.levels) for design in designs)
     which = np.array([design.c for design in designs])
@@ -79,18 +80,29 @@ def _settles(found: Solution, designs: list[_Design], noise: Floats) -> list[boo
         x[i] = design.levels[np.minimum(np.arange(m), len(design.levels) - 1)]
         count[i, : len(design.levels)] = design.count
     t = found.t[which]
-    trial = Problem(old.law, {role: x}, old.low[which], old.high[which], old.log_y)
-    target = trial.predict(t[:, None])
+    target = Problem(old.law, {role: x}, old.low[which], old.high[which], old.log_y).predict(t[:, None])
+    good = np.asarray(np.isfinite(target).all(axis=(1, 2)))
+    if good.any():
+        x, count, t, target = x[good], count[good], t[good], target[good]
+        good[good] = _closes(_problem(old, role, x, count, t, target), t, target, count, noise[which[good]])
+    return [bool(one) for one in good]
+
+
+def _problem(old: Problem, role: str, x: Floats, count: Floats, t: Floats, target: Floats) -> Problem:
+    """Return the law on the designs, with the bounds that it would have there."""
     y = np.exp(target[:, 0]) if old.log_y else target[:, 0]
     ends = [bounds(old.law, {role: u[n > 0]}, v[n > 0]) for u, v, n in zip(x, y, count, strict=True)]
     low, high = (np.stack(side) for side in zip(*ends, strict=True))
-    problem = Problem(old.law, {role: x}, np.minimum(low, t), np.maximum(high, t), old.log_y)
+    return Problem(old.law, {role: x}, np.minimum(low, t), np.maximum(high, t), old.log_y)
+
+
+def _closes(problem: Problem, t: Floats, target: Floats, count: Floats, noise: Floats) -> NDArray[np.bool_]:
     slopes = np.nan_to_num(np.stack([s[:, 0] for s in problem.jacobian(t[:, None], target)], axis=-1))
     weighted = np.diagonal(inverse((slopes * count[..., None]).mT @ slopes), axis1=1, axis2=2)
     freedom = np.maximum(count.sum(axis=1) - t.shape[1], 1)
-    half = (WIDER * stats.t.ppf(0.975, freedom) * np.sqrt(noise[which]))[:, None] * np.sqrt(weighted)
+    half = (WIDER * stats.t.ppf(0.975, freedom) * np.sqrt(noise))[:, None] * np.sqrt(weighted)
     made = intervals(problem, target, np.sqrt(count)[:, None], t, np.zeros(len(t)), half, weighted)
-    return [bool(good.all()) for good in made.settled(problem)]
+    return np.asarray(made.settled(problem).all(axis=1), dtype=bool)
 
 
 def _sentence(design: _Design | None, found: Solution, c: int, columns: dict[str, str]) -> str:
