@@ -1,5 +1,6 @@
 """A study from words to report: Python and TOML say the same, results show themselves, odd cases end well."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -277,3 +278,54 @@ def test_held_out_losses_of_the_models_that_have_one(study: Path) -> None:
     assert (frame.loc[frame["metric"] == "gain", "value"] == 0).all()
     loss = frame[frame["metric"] == "loss"].groupby("umis_per_cell_level")["value"].mean()
     assert loss.is_monotonic_increasing  # more molecules, more bits to say
+
+
+def test_a_fit_of_a_study_takes_what_the_verb_fit_takes(study: Path) -> None:
+    """Several laws, a part that is fitted and one that is predicted, and targets beside the fits."""
+    study.write_text(
+        study.read_text()
+        + '[[fit]]\nlaw = ["noise", "auto"]\ntrain = "umis_per_cell<=100"\ntest = "umis_per_cell>100"\n'
+        'target = ["gap", 1.5]\n'
+    )
+    result = Study.read(study).run(progress=False)
+    assert {"noise", "constant"} <= set(result.fits.frame["law"])
+    assert result.fits.predictions["held_out"].sum() == 2 * 2 * 2 * result.fits.frame["law"].nunique()
+    targets = pd.read_csv(Study.read(study).out / "targets.csv")
+    assert set(targets["rule"]) == {"gap", "value"}
+    assert set(targets.loc[targets["rule"] == "value", "target"]) == {1.5}
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        ("train = 'umis_per_cell<=x'", "fit 1 .*umis_per_cell<=x"),
+        ("train = 'umis<=3'", "fit 1 .*umis.*did you mean"),
+        ("weights = 'some'", "fit 1 .*weights.*some"),
+    ],
+)
+def test_what_a_fit_cannot_take_is_told_and_the_table_stays(study: Path, more: str, match: str) -> None:
+    study.write_text(study.read_text() + f'[[fit]]\nlaw = "noise"\n{more}\n')
+    result = Study.read(study).run(progress=False)
+    assert len(result.table.frame) == 16
+    assert re.search(match, result.warnings[0])
+
+
+def test_levels_that_are_worse_than_the_gene_means_set_no_slope(study: Path) -> None:
+    (study.parent / "bad.py").write_text(
+        "import numpy as np\nclass Bad:\n  has_loss = True\n"
+        "  def fit(self, train, valid, *, seed): self.n = train.n_obs; return self\n"
+        "  def embed(self, view): return np.ones((view.n_obs, 1))\n"
+        "  def losses(self, view, *, seed): return np.linspace(.9, 1.1, view.n_obs) + 20 / self.n\n"
+        "  def baseline_losses(self, view): return np.full(view.n_obs, 1.5)\n"
+    )
+    text = study.read_text().replace(
+        'models = ["random-projection", { use = "pca", dim = 4 }]', 'models = "bad.py:Bad"'
+    )
+    text = text.replace('["gaussian"]', '"heldout-loss"').replace(
+        'umis_per_cell = [20, 60, 150, "all"]', "n_cells = [20, 30, 60, 90, 120]"
+    )
+    study.write_text(text + '[[fit]]\nlaw = "power-with-floor"\ny = "loss"\n')
+    result = Study.read(study).run(progress=False)
+    points = result.fits.predictions
+    assert set(points.loc[points["worse_than_baseline"], "n_cells"]) == {20, 30}
+    assert "4 points worse than baseline, not fitted" in result.fits[0].note

@@ -23,7 +23,7 @@ from sclaws.protocols import Engine
 from sclaws.store import Store
 from sclaws.study import check, collect, fitting, told
 from sclaws.study import words as wording
-from sclaws.table import Table
+from sclaws.table import Table, write_csv
 from sclaws.trial import Done, Item, Settings
 
 
@@ -164,8 +164,12 @@ class Study:
         table, fits = self._fitted(done)
         table.write(self.out)
         fits.write(self.out)
+        rules = fitting.targets(self._asked())
+        write_csv(fits.targets(rules), self.out / "targets.csv")
         truth = self.truth()
-        page = report.write(self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth)
+        page = report.write(
+            self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth, rules=rules
+        )
         return Result(table, fits, page, done, truth)
 
     def table(self) -> Table:
