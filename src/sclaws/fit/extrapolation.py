@@ -22,8 +22,7 @@ BANDS = ("predicted", "low", "high")
 def bands(one: Fit, asked: Asked, points: Points) -> dict[str, Floats]:
     """Return predicted, low and high at points: the 95 % bands of observations there."""
     known = np.zeros(len(points.y)) if points.sampling is None else np.diag(points.sampling)
-    found = one.predict({name: points.x[:, k] for k, name in enumerate(asked.x)}, known)
-    return {name: found[name].to_numpy() for name in BANDS}
+    return one.band({name: points.x[:, k] for k, name in enumerate(asked.x)}, known)
 
 
 def held_out(asked: Asked, points: pd.DataFrame) -> HeldOut:

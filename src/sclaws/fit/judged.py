@@ -108,7 +108,8 @@ def _bare(
     law: Law, columns: dict[str, str], asked: Asked, name: dict[str, Any], found: Solution, draws: Floats, c: int
 ) -> Fit:
     value = {k: float(v[0]) for k, v in found.problem.theta(found.t[c]).items()}
-    named = pd.DataFrame({k: v[:, 0] for k, v in found.problem.theta(draws[c]).items()})
+    theta = found.problem.theta(draws[c])
+    named = pd.DataFrame(np.concatenate(list(theta.values()), axis=1), columns=list(theta))
     variance, freedom = (float(v[c]) for v in found.scatter.own)
     return Fit(
         *(name, law, columns, asked.y, asked.criterion, value, named),

@@ -126,26 +126,38 @@ class Fit:
         (0 when there is none), the band in which that observation is expected.
         """
         columns = x if isinstance(x, Mapping) else {next(iter(self.inputs.values())): x}
-        at = {role: np.atleast_1d(np.asarray(columns[c], dtype=float)) for role, c in self.inputs.items()}
-        size = max(len(v) for v in at.values())
+        return pd.DataFrame(
+            self.band({c: np.atleast_1d(np.asarray(v, dtype=float)) for c, v in columns.items()}, sampling)
+        )
+
+    def band(self, x: Mapping[str, Floats], sampling: Any = None) -> dict[str, Floats]:
+        """Return the same as arrays, for arrays by column."""
+        at = dict(zip(self.inputs, np.broadcast_arrays(*(x[column] for column in self.inputs.values())), strict=True))
+        size = len(next(iter(at.values())))
         if not self.value:
-            return pd.DataFrame(np.nan, index=range(size), columns=["predicted", "low", "high"])
+            return {name: np.full(size, np.nan) for name in ("predicted", "low", "high")}
         if self.departure is not None:
-            whole = {role: np.broadcast_to(v, size) for role, v in at.items()}
-            return self.departure.predict(whole, None if sampling is None else np.asarray(sampling, dtype=float))
-        centre = np.broadcast_to(self._scaled(at, {n: np.array(v) for n, v in self.value.items()}), size)
-        theta = {n: self.draws[n].to_numpy()[:, None] for n in self.value}
-        many = self._scaled({r: v[None] for r, v in at.items()}, theta)
-        many = np.broadcast_to(many, (len(self.draws), size))
-        quantile = np.quantile if np.isfinite(many).all() else np.nanquantile
-        low, high = quantile(many, [0.025, 0.975], axis=0)
+            found = self.departure.predict(at, None if sampling is None else np.asarray(sampling, dtype=float))
+            return {name: found[name].to_numpy() for name in ("predicted", "low", "high")}
+        places, back = np.unique(np.stack(list(at.values())), axis=1, return_inverse=True)  # replicates share theirs
+        centre, low, high = (v[back.ravel()] for v in self._law(dict(zip(at, places, strict=True))))
         if sampling is not None:
             first = np.broadcast_to(next(iter(at.values())), size)
             more = self._own(np.broadcast_to(np.asarray(sampling, dtype=float), size), first)
             low = centre - np.hypot(np.maximum(centre - low, 0), more)
             high = centre + np.hypot(np.maximum(high - centre, 0), more)
-        frame = pd.DataFrame({"predicted": centre, "low": low, "high": high})
-        return np.exp(frame) if self.criterion == "log" else frame
+        ends = {"predicted": centre, "low": low, "high": high}
+        return {k: np.exp(v) for k, v in ends.items()} if self.criterion == "log" else ends
+
+    def _law(self, at: Mapping[str, Floats]) -> tuple[Floats, Floats, Floats]:
+        """Return the law at the estimate and its 95 % limits over the draws, on the scale of the criterion."""
+        size = len(next(iter(at.values())))
+        centre = np.broadcast_to(self._scaled(at, {n: np.array(v) for n, v in self.value.items()}), size)
+        theta = {n: self.draws[n].to_numpy()[:, None] for n in self.value}
+        many = np.broadcast_to(self._scaled({r: v[None] for r, v in at.items()}, theta), (len(self.draws), size))
+        quantile = np.quantile if np.isfinite(many).all() else np.nanquantile
+        low, high = quantile(many, [0.025, 0.975], axis=0)
+        return centre, low, high
 
     def _scaled(self, x: Mapping[str, Floats], theta: Mapping[str, Floats]) -> Floats:
         with np.errstate(all="ignore"):

@@ -14,6 +14,8 @@ import numpy as np
 from sclaws.fit.problem import SMALL, Problem, cost, dot, triangular, trust
 from sclaws.protocols import Floats
 
+ROUNDING = 1e-13  # a full step that makes the cost worse by so little has been taken at the optimum
+
 
 @np.errstate(all="ignore")
 def solve(
@@ -65,7 +67,8 @@ def _advance(problem: Problem, target: Floats, weight: Floats, free: Any, now: _
     found = cost(problem, target - f, weight)
     better = (found <= now.cost) & ~now.done
     gain = now.cost - found
-    flat = (np.abs(t - now.t) <= 1e-10 * (1 + np.abs(t))).all(axis=-1) | (gain <= close * now.cost)
+    still = (np.abs(t - now.t) <= 1e-10 * (1 + np.abs(t))).all(axis=-1)
+    flat = np.abs(gain) <= np.where(gain < 0, ROUNDING, close) * now.cost
     stuck = now.damping > 1e10
     exact = found <= 1e-30 * ((weight * target) ** 2).sum(axis=-1)
     return _State(
@@ -73,7 +76,7 @@ def _advance(problem: Problem, target: Floats, weight: Floats, free: Any, now: _
         np.where(better[..., None], f, now.f),
         np.where(better, found, now.cost),
         np.where(better, np.maximum(now.damping / 8, 1e-14), now.damping * 6),
-        now.done | stuck | (better & ((flat & (now.damping < 1)) | exact)),
+        now.done | stuck | ((still | flat) & (now.damping < 1)) | (better & exact),
     )
 
 

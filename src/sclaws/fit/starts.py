@@ -42,7 +42,6 @@ def _project(problem: Problem, t: Floats, target: Floats, weight: Floats) -> Flo
 
     origin = at(None)
     basis = np.stack([at(k) - origin for k in linear], axis=-1)
-    weight = (weight > 0).astype(float)
     y = np.exp(target) if problem.log_y else target
     solved = _least_squares(basis * weight[..., None], (y - origin) * weight)
     for j, k in enumerate(linear):

@@ -86,7 +86,8 @@ def solve(law: Law, columns: dict[str, str], curves: Curves, log_y: bool, delta:
     count = curves.count
     target = (curves.summed(curves.y) / np.maximum(count, 1))[:, None, :]
     weight = np.sqrt(count / curves.relative)[:, None, :]
-    many, costs = solver.solve(problem, target, weight, starts(problem, target, weight))
+    iterations = 4 if all(param.linear for param in problem.params.values()) else 80  # then starts are the answer
+    many, costs = solver.solve(problem, target, weight, starts(problem, target, weight), iterations=iterations)
     t, cost = solver.best(many, costs)
     if not np.isfinite(cost).all():
         raise FitError(f"{type(law).__name__} gives no finite value at some point: does it allow an input of 0?")
