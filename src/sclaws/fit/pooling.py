@@ -32,6 +32,7 @@ from sclaws.protocols import Floats, Law
 __all__ = ["can_pool", "pooled"]
 
 PRIOR_DRAWS = 2000
+NOISE = {"own": "the model's own"}
 NUISANCE = {"i_0"}  # a floor that the prior holds does not make a law unidentifiable
 MOVED = 2 / 3  # a side of an interval that is longer than this share of the prior's is the prior's
 
@@ -121,8 +122,8 @@ class _Found:
             aicc=aicc,
             sigma=around.sd,
             freedom=float(len(y)),
-            verdict=verdicts.sentence(facts),
-            note=self._note(i),
+            verdict=f"{verdicts.sentence(facts)}{self._limits_it(i)}",
+            note=f"pooled over {len(self.state.z)} curves",
             constant_aicc=facts.constant,
             span={column: (float(rows[column].min()), float(rows[column].max())) for column in self.columns.values()},
             departure=around,
@@ -165,10 +166,11 @@ class _Found:
             *(self.state.root[i, :n, :n], self.state.hyper, float(data.size[i]), float(self.state.sigma[i])),
         )
 
-    def _note(self, i: int) -> str:
+    def _limits_it(self, i: int) -> str:
+        """Return what limits a curve at the largest scale that was fitted: shares of the noise, largest first."""
         shares = noise_shares(self.population, self.state)[i]
-        said = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
-        return f"pooled over {len(self.state.z)} curves; noise at the largest training scale: {said}"
+        said = [f"{NOISE.get(k, k)} {100 * v:.0f} %" for k, v in sorted(shares.items(), key=lambda item: -item[1])]
+        return f"; of the noise at the largest scale: {', '.join(said)}"
 
 
 def noise_shares(population: Population, state: State) -> list[dict[str, float]]:

@@ -30,7 +30,7 @@ def compared(fits: Fits) -> Html | None:
         share = f"{100 * test.coverage:.0f} %" if test.n else "–"
         rows.append([
             *[cell(words.level(one.curve[c]) if c in one.curve else "") for c in by],
-            cell(one.row["law"]),
+            cell(one.row["law"], cls="n"),
             _number(one.constant_aicc - one.aicc),
             cell("best" if one.best else ""),
             _number(one.loo),

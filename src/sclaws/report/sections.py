@@ -26,9 +26,8 @@ def found(panels: Sequence[Panel]) -> Html:
 
 def _headline(panel: Panel) -> Html:
     shown = [c for c in panel.at(panel.largest) if c.verdict and not c.baseline]
-    at = words.listing(
-        [f"{text} {words.column(s.column)}" for s, text in zip(panel.slices, panel.largest, strict=True)]
-    )
+    apart = [(s, text) for s, text in zip(panel.slices, panel.largest, strict=True) if not s.within]
+    at = words.listing([f"{text} {words.column(s.column)}" for s, text in apart])
     where = tag("p", f"With {at}:", cls="soft small") if at else None
     lines = tag("ul", *[tag("li", _finding(curve)) for curve in shown], cls="findings")
     return join(tag("h3", panel.title), where, lines, _tally(panel, len(shown)))
