@@ -57,6 +57,15 @@ def test_what_is_needed_by_both_rules_unless_others_are_asked_for(fits):
     assert "gap" not in asked
 
 
+def test_fits_of_calls_with_other_by_columns_stand_in_one_table(table, fits):
+    other = table.frame.assign(lab=np.resize([1.0, np.inf], len(table.frame)))
+    both = Fits.join([fits, fit(other, Noise(), x="umi", y="mi", by=["lab", "model"])])
+    text = plain(comparing.compared(both))
+    assert "pca – noise" in text
+    assert "pca all noise" in text
+    assert comparing.needed(both, ()).count("<tr>") == 1 + 2 * (2 + 4)
+
+
 def test_nothing_to_tell():
     assert comparing.compared(Fits()) is None
     assert comparing.needed(Fits(), ()) is None

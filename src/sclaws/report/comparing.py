@@ -29,7 +29,7 @@ def compared(fits: Fits) -> Html | None:
         test = one.held_out
         share = f"{100 * test.coverage:.0f} %" if test.n else "–"
         rows.append([
-            *[cell(words.level(one.curve[c]) if c in one.curve else "") for c in by],
+            *[_place(one.curve.get(c)) for c in by],
             cell(one.row["law"], cls="n"),
             _number(one.constant_aicc - one.aicc),
             cell("best" if one.best else ""),
@@ -60,7 +60,7 @@ def needed(fits: Fits, rules: Sequence[str | float]) -> Html | None:
 def _target(row: Mapping[Any, Any], by: Sequence[str]) -> list[Html]:
     value = words.interval(row["needed"], row["low"], row["high"])
     return [
-        *[cell(words.level(row[c])) for c in by],
+        *[_place(row[c]) for c in by],
         cell(row["law"]),
         cell(SIGN.get(row["rule"], row["rule"])),
         _number(row["target"]),
@@ -74,6 +74,11 @@ def _telling(curves: Sequence[Mapping[Any, Any]]) -> list[str]:
     """Return the columns that tell the curves apart, or the first."""
     frame = pd.DataFrame([dict(curve) for curve in curves])
     return [c for c in frame if frame[c].nunique(dropna=False) > 1] or list(frame)[:1]
+
+
+def _place(value: Any) -> Html:
+    """Return the cell of a by-column's value; fits of several calls need not have the same columns."""
+    return cell("–" if value is None or pd.isna(value) else words.name(words.level(value)))
 
 
 def _number(value: float) -> Html:
