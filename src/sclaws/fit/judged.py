@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,17 +45,23 @@ class Rivals:
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """All that is found about some curves; ``draws`` (C, n_draws, p), ``noise`` variances and degrees of freedom."""
+class _Known:
+    """A law on some curves; ``draws`` (C, n_draws, p), ``noise`` (C,) variances and degrees of freedom."""
 
     law: Law
     columns: dict[str, str]
     found: Solution
-    ends: Intervals
     draws: Floats
     noise: tuple[Floats, Floats]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What is found beyond that: intervals, (C,) errors of left-out levels, rivals."""
+
+    known: _Known
+    ends: Intervals
     loo: Floats
-    settled: dict[int, str]
     rivals: Rivals
 
 
@@ -69,9 +75,12 @@ def judge(law: Law, columns: dict[str, str], asked: Asked, named: Named, curves:
     draws = found.draws(_generators(asked.seed, law, named), asked.n_draws)
     ends = _ends(found, draws)
     noise = found.scatter.own
-    settled = settling.advice(found, ends, noise[0], columns)
-    known = _Judged(law, columns, found, ends, draws, noise, found.left_out(), settled, rivals)
-    return [_assembled(known, asked, dict(name), c) for c, name in enumerate(named)]
+    judged = _Judged(_Known(law, columns, found, draws, noise), ends, found.left_out(), rivals)
+    made = [_assembled(judged, asked, dict(name), c) for c, name in enumerate(named)]
+    which = [c for c, (one, _) in enumerate(made) if one.verdict.startswith(verdicts.OPEN)]
+    settled = settling.advice(found, which, noise[0], columns)
+    return [replace(one, verdict=verdicts.sentence(replace(facts, settled=settled.get(c, ""))))
+            for c, (one, facts) in enumerate(made)]  # fmt: skip
 
 
 @np.errstate(all="ignore")
@@ -79,7 +88,8 @@ def predictor(law: Law, columns: dict[str, str], asked: Asked, named: Named, cur
     """Return fits that can only predict: values and draws, no intervals and no verdict."""
     found = weighted.solve(law, columns, curves, asked.log_y, asked.delta)
     draws = found.draws(_generators(asked.seed, law, named), asked.n_draws)
-    return [_bare(law, columns, asked, dict(name), found, draws, c) for c, name in enumerate(named)]
+    known = _Known(law, columns, found, draws, found.scatter.own)
+    return [_bare(known, asked, dict(name), c) for c, name in enumerate(named)]
 
 
 def stub(law: Law, columns: dict[str, str], asked: Asked, name: dict[str, Any], verdict: str) -> Fit:
@@ -104,16 +114,15 @@ def _ends(found: Solution, draws: Floats) -> Intervals:
     return Intervals(low, high, np.isfinite(np.concatenate([low, high], axis=1)))
 
 
-def _bare(
-    law: Law, columns: dict[str, str], asked: Asked, name: dict[str, Any], found: Solution, draws: Floats, c: int
-) -> Fit:
-    value = {k: float(v[0]) for k, v in found.problem.theta(found.t[c]).items()}
-    theta = found.problem.theta(draws[c])
+def _bare(known: _Known, asked: Asked, name: dict[str, Any], c: int) -> Fit:
+    problem = known.found.problem
+    value = {k: float(v[0]) for k, v in problem.theta(known.found.t[c]).items()}
+    theta = problem.theta(known.draws[c])
     named = pd.DataFrame(np.concatenate(list(theta.values()), axis=1), columns=list(theta))
-    variance, freedom = (float(v[c]) for v in found.scatter.own)
+    variance, freedom = (float(v[c]) for v in known.noise)
     return Fit(
-        *(name, law, columns, asked.y, asked.criterion, value, named),
-        sigma=math.sqrt(variance), freedom=freedom, spread=_spread(found.curves, c),
+        *(name, known.law, known.columns, asked.y, asked.criterion, value, named),
+        sigma=math.sqrt(variance), freedom=freedom, spread=_spread(known.found.curves, c),
     )  # fmt: skip
 
 
@@ -127,16 +136,18 @@ def _spread(curves: Curves, c: int) -> tuple[tuple[float, float], ...]:
     return tuple(sorted(zip(map(float, first), map(float, relative), strict=True)))
 
 
-def _assembled(known: _Judged, asked: Asked, name: dict[str, Any], c: int) -> Fit:
-    found = known.found
-    bare = _bare(known.law, known.columns, asked, name, found, known.draws, c)
-    limits = {k: _natural(known.ends, found.problem, p, c, i) for i, (k, p) in enumerate(found.problem.params.items())}
+def _assembled(judged: _Judged, asked: Asked, name: dict[str, Any], c: int) -> tuple[Fit, verdicts.Facts]:
+    """Return the fit of a curve, and what its verdict rests on."""
+    known, found = judged.known, judged.known.found
+    bare = _bare(known, asked, name, c)
+    limits = {k: _natural(judged.ends, found.problem, p, c, i) for i, (k, p) in enumerate(found.problem.params.items())}
     y, residual = (v[c][found.curves.real[c] > 0] for v in (found.curves.y, found.residual))
     total, rest = float(((y - y.mean()) ** 2).sum()), float((residual**2).sum())
     r2 = 1 - rest / total if total > 0 else math.nan
-    aicc, constant = float(found.aicc[c]), float(known.rivals.constant.aicc[c])
+    aicc, constant = float(found.aicc[c]), float(judged.rivals.constant.aicc[c])
     x = {column: v[c][found.curves.levels[c] > 0] for column, v in found.curves.x.items()}
-    return Fit(
+    facts = _facts(judged, c, bare, limits, r2)
+    one = Fit(
         *(name, known.law, known.columns, asked.y, asked.criterion, bare.value, bare.draws),
         low={k: ends[0] for k, ends in limits.items()},
         high={k: ends[1] for k, ends in limits.items()},
@@ -145,15 +156,16 @@ def _assembled(known: _Judged, asked: Asked, name: dict[str, Any], c: int) -> Fi
         aicc=aicc,
         sigma=bare.sigma,
         freedom=bare.freedom,
-        verdict=verdicts.sentence(_facts(known, c, bare, limits, r2)),
+        verdict=verdicts.sentence(facts),
         note="; ".join([_how(asked), *_edges(found, c)]),
         weights=asked.weights,
         loss=asked.loss,
         constant_aicc=constant,
-        loo=float(known.loo[c]),
+        loo=float(judged.loo[c]),
         span={column: (float(v.min()), float(v.max())) for column, v in x.items()},
         spread=bare.spread,
     )
+    return one, facts
 
 
 def _edges(found: Solution, c: int) -> list[str]:
@@ -179,8 +191,9 @@ def _natural(ends: Intervals, problem: Problem, param: Param, c: int, i: int) ->
 
 
 # ── what a verdict rests on ──────────────────────────────────────────────────────────────────────────────────────────
-def _facts(known: _Judged, c: int, bare: Fit, limits: dict[str, tuple[float, float]], r2: float) -> verdicts.Facts:
-    found, rivals = known.found, known.rivals
+def _facts(judged: _Judged, c: int, bare: Fit, limits: dict[str, tuple[float, float]], r2: float) -> verdicts.Facts:
+    known, rivals = judged.known, judged.rivals
+    found = known.found
     x = {role: v[c][found.curves.levels[c] > 0] for role, v in found.problem.x.items()}
     left, reached = _reached(known.law, x, bare.draws)
     return verdicts.Facts(
@@ -191,10 +204,9 @@ def _facts(known: _Judged, c: int, bare: Fit, limits: dict[str, tuple[float, flo
         parabola=float(rivals.parabola.aicc[c]),
         r2=r2,
         limits=limits,
-        sure=dict(zip(limits, map(bool, known.ends.settled(found.problem)[c]), strict=True)),
+        sure=dict(zip(limits, map(bool, judged.ends.settled(found.problem)[c]), strict=True)),
         units={k: _unit(p, known.columns) for k, p in found.problem.params.items()},
         covered=_covered(known.law, x, bare.value),
-        settled=known.settled.get(c, ""),
         left=left,
         reached=reached,
         is_constant=isinstance(known.law, Constant),

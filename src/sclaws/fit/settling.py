@@ -6,13 +6,14 @@ noise on the best fit, with the errors that the curve's own points have: it is a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sclaws.fit.intervals import Intervals, intervals, inverse
+from sclaws.fit.intervals import intervals, inverse
 from sclaws.fit.problem import Problem, bounds
 from sclaws.fit.weighted import Solution
 from sclaws.protocols import Floats
@@ -34,13 +35,11 @@ class _Design:
     count: Floats
 
 
-def advice(found: Solution, ends: Intervals, noise: Floats, columns: dict[str, str]) -> dict[int, str]:
-    """Return {number of a curve: sentence} for curves with an open interval; ``noise`` (C,) a point's variance."""
-    problem = found.problem
-    if len(problem.x) != 1:
+def advice(found: Solution, which: Sequence[int], noise: Floats, columns: dict[str, str]) -> dict[int, str]:
+    """Return {number of a curve: sentence} for these curves; ``noise`` (C,) a point's variance."""
+    if len(found.problem.x) != 1:
         return {}
-    is_open = ~ends.settled(problem).all(axis=1)
-    designs = [design for c in np.flatnonzero(is_open) for design in _designs(found, int(c))]
+    designs = [design for c in which for design in _designs(found, c)]
     if not designs:
         return {}
     settles = _settles(found, designs, noise)

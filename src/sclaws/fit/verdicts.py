@@ -27,6 +27,7 @@ BETTER = 2.0
 MUCH_BETTER = 4.0
 CLOSE = 0.9
 REACHED = 0.9
+OPEN = "not identifiable"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _open(facts: Facts) -> str:
     if not said:
         return ""
     share = "" if math.isnan(facts.covered) else f"the points cover {100 * facts.covered:.0f} % of the transition; "
-    return f"not identifiable: {share}{', '.join(said)}{f'; {facts.settled}' if facts.settled else ''}"
+    return f"{OPEN}: {share}{', '.join(said)}{f'; {facts.settled}' if facts.settled else ''}"
 
 
 def _limit(name: str, low: float, high: float, unit: str) -> str:
