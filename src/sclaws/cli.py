@@ -50,7 +50,7 @@ def demo(*, out: Out = None) -> int:
 
     text = files("sclaws.studies").joinpath("demo.toml").read_text(encoding="utf-8")
     study = Study.parse(text, name="demo", folder=Path.cwd(), out=out or Path("sclaws-demo"))
-    print("simulated tissue -> fewer cells, fewer molecules -> two models -> bits about proteins -> noise law\n")
+    print("simulated tissue -> fewer cells, fewer molecules -> a baseline and two models -> bits about proteins -> noise law\n")
     status = _told(study.run())
     print(
         "\ni_max: bits at unlimited depth; u_bar: UMI per cell at which half a bit of them is missing.\n"

@@ -1,11 +1,14 @@
 """The mixture over σ and ρ: textbook intervals where they exist, and the likelihood of the covariance it stands for."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
+from sclaws.fit import fit
 from sclaws.fit.curves import Points, Reading, numbered, stack
 from sclaws.fit.scatter import RHO, SPACING, _quantile, scatter
+from sclaws.laws.noise import Noise
 
 LEVELS, REPLICATES = 8, 3
 X = np.tile(np.arange(1.0, LEVELS + 1), REPLICATES)
@@ -85,3 +88,24 @@ def test_noise_has_the_covariance_it_was_drawn_from():
     shared = np.mean(draws[:, 0] * draws[:, 1])
     assert shared == pytest.approx((mixed * got.rho).sum(), rel=0.15)
     assert abs(np.mean(draws[:, 0] * draws[:, LEVELS])) < 0.05 * mixed.sum()
+
+
+def test_a_misfit_that_all_replicates_share_does_not_pass_for_their_scatter():
+    """Points off the law in the same way in every replicate say nothing of how replicates differ.
+
+    Shifts of −.03, 0 and .03 bits alone leave the ceiling uncertain by t(.975, 2)·.03/√3 = .075 bits. A random effect
+    that may explain the misfit, too, would find shifts of .2 bits, and a ceiling that is not known to .2.
+    """
+    depth = np.geomspace(40, 1500, 7)
+    law = {"i_max": 2.0, "u_bar": 300.0}
+    misfit = 0.04 * np.array([1.0, 0.5, -0.5, -1.0, -0.5, 0.0, 0.5])
+    rng = np.random.default_rng(0)
+    rows = [
+        pd.DataFrame({"u": depth, "y": Noise().predict({"depth": depth}, law) + misfit + shift, "replicate": k})
+        for k, shift in enumerate((-0.03, 0.0, 0.03))
+    ]
+    table = pd.concat(rows, ignore_index=True)
+    table["y"] += rng.normal(0, 0.008, len(table))
+    one = fit(table, Noise(), x="u", y="y", replicate="replicate")[0]
+    half = (one.high["i_max"] - one.low["i_max"]) / 2
+    assert 0.04 < half < 1.5 * 0.075

@@ -122,10 +122,14 @@ def scatter(curves: Curves, residual: Floats, slopes: Floats) -> Scatter:
     """Weigh the grid by residuals (C, n) about a fit with derivatives ``slopes`` (C, n, p); zero for padding."""
     rho = RHO if curves.shared is not None else np.zeros(1)
     slopes = slopes / (np.sqrt((slopes**2).sum(axis=1, keepdims=True)) + 1e-300)
+    p = np.full(len(slopes), slopes.shape[-1])
+    if curves.shared is not None:
+        offset = _offset(curves, slopes)
+        slopes, p = np.concatenate([slopes, offset[..., None]], axis=-1), p + offset.any(axis=1)
     scale = np.sqrt(curves.spread(curves.relative)) + (1 - curves.real)
     both = np.concatenate([residual[..., None], slopes], axis=-1) / scale[..., None]
     along = _alone if curves.sampling is None else _with_sampling
-    parts = [along(curves, both, scale, float(r)) for r in rho]
+    parts = [along(curves, both, scale, float(r), p) for r in rho]
     sigma2, restricted, full = (np.stack(found, axis=1) for found in zip(*parts, strict=True))  # (C, rho, sigma)
     full = full - (np.log(scale) * curves.real).sum(axis=1)[:, None, None]
     flat = (restricted + np.log(SPACING)).reshape(len(full), -1)
@@ -139,10 +143,23 @@ def scatter(curves: Curves, residual: Floats, slopes: Floats) -> Scatter:
     )
 
 
+def _offset(curves: Curves, slopes: Floats) -> Floats:
+    """Return (C, n) what a common offset of all points is beyond the law's own slopes; zero where it is one of them.
+
+    It is one more fixed effect where replicates are weighed: that all of them lie off the law by as much is the law's
+    misfit, and says nothing of how replicates differ. Their variance is judged by their differences.
+    """
+    gram = slopes.mT @ slopes + 1e-10 * np.eye(slopes.shape[-1])
+    along = np.linalg.solve(gram, (slopes * curves.real[..., None]).sum(axis=1)[..., None])
+    rest = curves.real - (slopes @ along)[..., 0]
+    size = np.sqrt((rest**2).sum(axis=1, keepdims=True))
+    return np.where(size > 0.02 * np.sqrt(curves.n)[:, None], rest / np.maximum(size, 1e-300), 0.0)
+
+
 Along = tuple[Floats, Floats, Floats]  # σ² (C, T), and the restricted and full log-likelihoods (C, T) along it
 
 
-def _alone(curves: Curves, both: Floats, scale: Floats, rho: float) -> Along:
+def _alone(curves: Curves, both: Floats, scale: Floats, rho: float, p: Ints) -> Along:
     """The likelihood at one ρ when nothing is known of the errors: only sums over replicates are needed."""
     del scale
     gram, log_mixture = both.mT @ both, np.zeros(len(both))
@@ -152,29 +169,29 @@ def _alone(curves: Curves, both: Floats, scale: Floats, rho: float) -> Along:
         sums = members.mT @ both
         gram = (gram - (sums * (rho / (1 - rho + rho * size))[..., None]).mT @ sums) / (1 - rho)
         log_mixture = (np.log1p(rho * size / (1 - rho))).sum(axis=1) + curves.n * np.log1p(-rho)
-    n, p = curves.n, gram.shape[-1] - 1
-    hessian = gram[:, 1:, 1:] + 1e-12 * np.eye(p)
+    n = curves.n
+    hessian = gram[:, 1:, 1:] + 1e-12 * np.eye(gram.shape[-1] - 1)
     explained = (gram[:, 0, 1:] * np.linalg.solve(hessian, gram[:, 1:, :1])[..., 0]).sum(axis=-1)
     total = np.maximum(gram[:, 0, 0], 0.0)
     sigma2 = _sigma2(np.maximum(total - explained, 0.0), n, p)
     log_det = n[:, None] * np.log(2 * np.pi * sigma2) + log_mixture[:, None]
     full = -0.5 * (log_det + total[:, None] / sigma2)
-    less = np.linalg.slogdet(hessian)[1][:, None] - p * np.log(sigma2) - explained[:, None] / sigma2
+    less = np.linalg.slogdet(hessian)[1][:, None] - p[:, None] * np.log(sigma2) - explained[:, None] / sigma2
     return sigma2, full - 0.5 * less, full
 
 
-def _with_sampling(curves: Curves, both: Floats, scale: Floats, rho: float) -> Along:
+def _with_sampling(curves: Curves, both: Floats, scale: Floats, rho: float, p: Ints) -> Along:
     """The likelihood at one ρ beside known sampling errors S: in the basis where S and the mixture are diagonal."""
-    n, p = curves.n, both.shape[-1] - 1
+    n, ridge = curves.n, 1e-12 * np.eye(both.shape[-1] - 1)
     known, log_mixture, both = _rotated(curves, both, scale, rho)
     r, jac = both[..., 0], both[..., 1:]
-    hessian = jac.mT @ jac + 1e-12 * np.eye(p)
+    hessian = jac.mT @ jac + ridge
     pull = (jac * r[..., None]).sum(axis=1)
     rest = (r**2).sum(axis=1) - (pull * np.linalg.solve(hessian, pull[..., None])[..., 0]).sum(axis=1)
     sigma2 = _sigma2(rest, n, p)
     total = known[:, None, :] + sigma2[..., None]
     weighted = jac[:, None] / total[..., None]
-    hessian = weighted.mT @ jac[:, None] + 1e-12 * np.eye(p)
+    hessian = weighted.mT @ jac[:, None] + ridge
     pull = (weighted * r[:, None, :, None]).sum(axis=-2)
     square = (r[:, None] ** 2 / total).sum(axis=-1)
     explained = (pull * np.linalg.solve(hessian, pull[..., None])[..., 0]).sum(axis=-1)
@@ -200,7 +217,7 @@ def _rotated(curves: Curves, both: Floats, scale: Floats, rho: float) -> tuple[F
     return np.maximum(known, 0), log_mixture, basis.mT @ np.linalg.solve(root, both)
 
 
-def _sigma2(rest: Floats, n: Ints, p: int) -> Floats:
+def _sigma2(rest: Floats, n: Ints, p: Ints) -> Floats:
     """Return σ² (C, T) about its moment estimate, never quite zero, so that an exact fit has a scale, too."""
     found: Floats = (np.maximum(rest, 1e-26) / np.maximum(n - p, 1))[:, None] * np.exp(OFFSETS)
     return found
