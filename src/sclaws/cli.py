@@ -20,6 +20,7 @@ app = App(
     name="sclaws",
     help="What limits a model of cells: too few cells, too shallow a measurement, too few genes, too small a network?",
     version_flags=["--version"],
+    help_format="plaintext",  # a star is a star: 0.3*max
     suppress_keyboard_interrupt=False,  # main says what is kept
 )
 Profile = Annotated[str | None, Parameter(help="a profile of the study, such as smoke or laptop")]
@@ -50,7 +51,7 @@ def demo(*, out: Out = None) -> int:
 
     text = files("sclaws.studies").joinpath("demo.toml").read_text(encoding="utf-8")
     study = Study.parse(text, name="demo", folder=Path.cwd(), out=out or Path("sclaws-demo"))
-    print("simulated tissue -> fewer cells, fewer molecules -> a baseline and two models -> bits about proteins -> noise law\n")
+    print("simulated tissue -> fewer cells, fewer molecules -> three models -> bits about proteins -> noise law\n")
     status = _told(study.run())
     print(
         "\ni_max: bits at unlimited depth; u_bar: UMI per cell at which half a bit of them is missing.\n"

@@ -135,9 +135,17 @@ def _read(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path).reset_index(drop=True)  # an index of its own may not be unique
         separator = "\t" if suffix in (".tsv", ".tab", ".txt") else ","
         keys = dict.fromkeys(("run", "trial", "key"), str)  # hexadecimal, and "12e4" is no number here
-        return pd.read_csv(path, sep=separator, dtype=keys, float_precision="round_trip", encoding="utf-8-sig")  # type: ignore[arg-type]
+        frame = pd.read_csv(path, sep=separator, dtype=keys, float_precision="round_trip", encoding="utf-8-sig")  # type: ignore[arg-type]
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error
     except (ValueError, OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TableError(f"{path} cannot be read as a table ({error}): give a CSV, TSV or Parquet file") from error
+    for mark, sign in {";": "semicolons", "\t": "tabs", ",": "commas"}.items():
+        if frame.shape[1] == 1 and mark in str(frame.columns[0]):
+            raise TableError(
+                f"{path} has one column, {frame.columns[0]!r}: it is parted by {sign}; .csv means commas, .tsv tabs"
+            )
+    return frame
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -189,6 +197,10 @@ def _line(frame: pd.DataFrame, where: Any) -> str:
 
 def _numbers(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     column = frame[name]
+    if pd.api.types.is_bool_dtype(column):
+        raise TableError(
+            f"column {name!r} holds True and False, and numbers are needed: write 1 and 0 if they are meant"
+        )
     numbers = pd.to_numeric(column, errors="coerce").astype(float)
     text = numbers.isna() & column.notna()
     if text.any():

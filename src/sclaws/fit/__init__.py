@@ -24,8 +24,9 @@ from sclaws.fit.groups import Asked, Group, groups
 from sclaws.fit.judged import Rivals, judge, stub
 from sclaws.fit.pooling import can_pool, pooled
 from sclaws.fit.problem import parameters
-from sclaws.fit.results import Fit, Fits, HeldOut, law_name
+from sclaws.fit.results import HELD, LAST, MORE, Fit, Fits, HeldOut, law_name
 from sclaws.fit.targets import Need
+from sclaws.laws.constant import Constant
 from sclaws.protocols import Law
 from sclaws.table import Table
 
@@ -35,6 +36,10 @@ Criterion = Literal["linear", "log"]
 Weights = Literal["none", "replicates"]
 Loss = Literal["squares", "huber"]
 MEMORY = 4e6  # numbers in the largest array of a chunk of curves
+TAKEN = {
+    *("law", "y", "predicted", "low", "high", "held_out", "worse_than_baseline", *LAST, *MORE, *HELD),
+    *("extrapolated", "extrapolated_low", "extrapolated_high"),
+}  # fmt: skip
 BASELINE = "baseline"  # the column that is looked for when none is named
 
 
@@ -89,13 +94,14 @@ def fit(
         criterion=_valid("criterion", criterion, Criterion),
         weights=_valid("weights", weights, Weights),
         delta=_positive(delta) if huber else math.inf,
-        baseline=None if baseline == "none" else baseline or (BASELINE if BASELINE in table.frame else None),
+        baseline=None if baseline == "none" else baseline or _unasked(table.frame),
         seed=seed,
         n_draws=n_draws,
     )
     made = groups(table, asked, stderr, held_out, train, test)
     checked = held_out is None and train is None and test is None
     laws = choice.chosen(law, made, asked)
+    _refuse_clashes(laws, asked)
     if pool and not any(map(can_pool, laws)):
         raise FitError(f"{law_name(laws[0])} has no prior to pool curves with; leave pool out, or use noise-and-cells")
     each = [_one_law(one, asked, made, checked, pool is not False and can_pool(one)) for one in laws]
@@ -177,10 +183,15 @@ def _marked(several: Sequence[Fit]) -> list[Fit]:
 
 
 def _bound(law: Law, x: list[str]) -> dict[str, str]:
-    """Return {role: column}; a law with fewer inputs than columns takes the first."""
+    """Return {role: column}; a constant takes the first, and looks at none."""
     roles = tuple(law.inputs)
-    if len(roles) > len(x):
-        raise FitError(f"{law_name(law)} needs {len(roles)} inputs ({', '.join(roles)}); x names {', '.join(x)}")
+    if len(roles) > len(x) or (len(roles) < len(x) and not isinstance(law, Constant)):
+        remedy = (
+            "" if len(roles) > len(x) else f"; curves at several {', '.join(x[len(roles) :])} are told apart by --by"
+        )
+        raise FitError(
+            f"{law_name(law)} needs {len(roles)} inputs ({', '.join(roles)}); x names {len(x)} ({', '.join(x)}){remedy}"
+        )
     return dict(zip(roles, x, strict=False))
 
 
@@ -198,6 +209,15 @@ def _chunks(made: list[Group], asked: Asked, p: int) -> Iterator[list[Group]]:
         yield part
 
 
+def _refuse_clashes(laws: Sequence[Law], asked: Asked) -> None:
+    """Raise ``FitError`` for a by- or x-column that is called as a column of the results is."""
+    params = {f"{name}{end}" for law in laws for name in parameters(law) for end in ("", "_low", "_high")}
+    for column in [*asked.by, *asked.x]:
+        taken = TAKEN | (params if column in asked.by else set())
+        if column in taken:
+            raise FitError(f"column {column!r} is called as a column of the results is: rename it in the table")
+
+
 # ── what may be asked ────────────────────────────────────────────────────────────────────────────────────────────────
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
@@ -207,7 +227,14 @@ def _named(option: str, value: Any) -> list[str]:
     names = [name for name in _listed(value) if name]
     if not names:
         raise FitError(f"{option} names no column: give one, or several in the order of the law's inputs")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise FitError(f"{option} names column {twice[0]!r} twice: each input of the law is a column of its own")
     return names
+
+
+def _unasked(frame: pd.DataFrame) -> str | None:
+    """Return the column called "baseline", if there is one and it holds numbers."""
+    return BASELINE if BASELINE in frame and pd.api.types.is_numeric_dtype(frame[BASELINE]) else None
 
 
 def _valid(option: str, value: str, allowed: Any) -> str:

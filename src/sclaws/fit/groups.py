@@ -17,6 +17,7 @@ from sclaws.fit.curves import Points, numbered
 from sclaws.protocols import Floats
 from sclaws.table import Table
 
+MOST = 5000  # different inputs of a curve: the work grows with their square
 LEAST = 2  # levels beyond the number of parameters that stay when the largest are held out
 
 
@@ -122,6 +123,11 @@ def groups(
 
 
 def _points(rows: pd.DataFrame, asked: Asked, sampling: Floats | None) -> Points:
+    if (different := len(rows[asked.x].drop_duplicates())) > MOST:
+        raise TableError(
+            f"a curve has {different:,} different values of {', '.join(asked.x)}, and {MOST:,} are the most: "
+            "give the mean of each level, or round the inputs"
+        )
     columns = [numbered(rows[name].to_numpy()) for name in asked.places]
     place = columns[0] if len(columns) == 1 else numbered(np.column_stack(columns))
     replicate = None if asked.replicate is None else numbered(rows[asked.replicate].to_numpy())

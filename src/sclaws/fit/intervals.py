@@ -83,8 +83,8 @@ def intervals(
             break
     closed = ends.bracketed & ~_cornered(problem, t, ends.others)
     found = np.where(closed, _between(ends, limit), side * np.inf)
-    furthest = _look(problem, target, weight, cost, ends, np.where(closed, bound, ends.inside), np.inf * limit)
-    sure = closed & ~(furthest.rise_in < SURE * limit)
+    _, furthest = _rise(problem, target, weight, cost, ends, np.where(closed, bound, ends.inside))
+    sure = closed & ~(furthest < SURE * limit)
     return Intervals(found[:, :p], found[:, p:], sure)
 
 
@@ -118,11 +118,7 @@ def _between(ends: _Ends, limit: Floats, nudge: float = 0.0) -> Floats:
 def _look(
     problem: Problem, target: Floats, weight: Floats, cost: Floats, ends: _Ends, trial: Floats, limit: Floats
 ) -> _Ends:
-    p = problem.low.shape[1]
-    which = np.tile(np.eye(p, dtype=bool), (2, 1))  # (2p, p): the parameter that is held
-    start = np.where(which, trial[..., None], ends.others)
-    t, found = solve(problem, target, weight, start, ~which, iterations=30, close=1e-8)
-    rise = np.maximum(found - cost[:, None], 0.0)
+    t, rise = _rise(problem, target, weight, cost, ends, trial)
     within = rise < limit
     return replace(
         ends,
@@ -132,6 +128,17 @@ def _look(
         rise_out=np.where(within, ends.rise_out, rise),
         others=np.where(within[..., None], t, ends.others),
     )
+
+
+def _rise(
+    problem: Problem, target: Floats, weight: Floats, cost: Floats, ends: _Ends, trial: Floats
+) -> tuple[Floats, Floats]:
+    """Return the parameters (C, 2p, p) of the best fits that hold one parameter at a trial, and what they cost more."""
+    p = problem.low.shape[1]
+    which = np.tile(np.eye(p, dtype=bool), (2, 1))  # (2p, p): the parameter that is held
+    start = np.where(which, trial[..., None], ends.others)
+    t, found = solve(problem, target, weight, start, ~which, iterations=30, close=1e-8)
+    return t, np.maximum(found - cost[:, None], 0.0)
 
 
 def inverse(hessian: Floats) -> Floats:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from sclaws import keys
 from sclaws.fit import settling, verdicts, weighted
@@ -210,7 +211,26 @@ def _facts(judged: _Judged, c: int, bare: Fit, limits: dict[str, tuple[float, fl
         left=left,
         reached=reached,
         is_constant=isinstance(known.law, Constant),
+        levels=len(np.unique(found.curves.place[c][found.curves.levels[c] > 0])),
+        misfit=_misfit(found, c),
     )
+
+
+def _misfit(found: Solution, c: int) -> float:
+    """Return the p value of the F test of lack of fit: do levels depart from the law further than repeats scatter?
+
+    A shift of whole replicates counts as scatter here, which makes the test careful.
+    """
+    real = found.curves.real[c] > 0
+    rest = found.residual[c][real]
+    level = np.unique(found.curves.place[c][found.curves.at[c][real]], return_inverse=True)[1]
+    count = np.bincount(level)
+    mean = np.bincount(level, rest) / count
+    between, within = len(count) - found.t.shape[1], len(rest) - len(count)
+    scatter = float(((rest - mean[level]) ** 2).sum())
+    if between < 1 or within < 1 or scatter <= 0:
+        return 1.0
+    return float(stats.f.sf((count * mean**2).sum() / between / (scatter / within), between, within))
 
 
 def _unit(param: Param, columns: dict[str, str]) -> str:

@@ -6,7 +6,8 @@ and the guess has a width. A law brings ``prior`` {name: (mean, standard deviati
 parameters on scales where a normal prior makes sense, and ``natural(z, top, y_top)``, which turns them into its own.
 
 Intervals of parameters are credible intervals. A side that the data have not made shorter than two thirds of the
-prior's is given as open: the number there would be the prior's. How the form and the priors were chosen: docs/joint.md.
+prior's, or than a factor of 100 for a scale, is given as open: the number there would be the prior's. How the form and
+the priors were chosen: docs/joint.md.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = ["can_pool", "pooled"]
 PRIOR_DRAWS = 2000
 NOISE = {"own": "the model's own"}
 NUISANCE = {"i_0"}  # a floor that the prior holds does not make a law unidentifiable
+FAR = math.log(100.0)  # a scale that may be a hundred times larger is not known, whatever the prior allowed
 MOVED = 2 / 3  # a side of an interval that is longer than this share of the prior's is the prior's
 
 
@@ -153,7 +155,7 @@ class _Found:
         for k, param in parameters(self.population.law).items():
             scale = np.log if param.log else np.asarray
             after, prior = (np.quantile(scale(v[k]), [0.025, 0.5, 0.975]) for v in (draws, before))
-            closed = np.diff(after) < MOVED * np.diff(prior)
+            closed = np.diff(after) < np.minimum(MOVED * np.diff(prior), FAR if param.log else np.inf)
             ends = np.exp(after) if param.log else after
             low[k] = float(ends[0]) if closed[0] else 0.0 if param.low == 0 and closed[1] else -math.inf
             high[k] = float(ends[2]) if closed[1] else math.inf

@@ -6,6 +6,7 @@ noise on the best fit, with the errors that the curve's own points have: it is a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from sclaws.protocols import Floats
 MOST = 4
 WIDER = 3.0  # half widths are taken so much wider, for the best fit is uncertain: four in five forecasts then hold
 WORDS = ("", "one", "two", "three", "four")
+DEPTHS = re.compile("umi|depth|read|count|snr", re.IGNORECASE)  # columns that a law's depth may be called by that name
 PLURAL = {"depth": "depths", "cells": "numbers of cells", "size": "sizes"}
 
 
@@ -106,7 +108,7 @@ def _closes(problem: Problem, t: Floats, target: Floats, count: Floats, noise: F
 
 def _sentence(design: _Design | None, found: Solution, c: int, columns: dict[str, str]) -> str:
     role = next(iter(found.problem.x))
-    noun = PLURAL.get(role, "levels")
+    noun = PLURAL.get(role, "levels") if role != "depth" or DEPTHS.search(columns[role]) else "levels"
     if design is None:
         return f"{WORDS[MOST]} more {noun} on either side would not settle it"
     x = next(iter(found.problem.x.values()))[c][found.curves.levels[c] > 0]

@@ -90,7 +90,11 @@ def solve(law: Law, columns: dict[str, str], curves: Curves, log_y: bool, delta:
     many, costs = solver.solve(problem, target, weight, starts(problem, target, weight), iterations=iterations)
     t, cost = solver.best(many, costs)
     if not np.isfinite(cost).all():
-        raise FitError(f"{type(law).__name__} gives no finite value at some point: does it allow an input of 0?")
+        where = ", ".join(columns.values())
+        raise FitError(
+            f"{type(law).__name__} gives no finite value at some point: does it allow {where} = 0, or numbers of this "
+            "size? leave out the law or the row"
+        )
     if math.isfinite(delta):
         problem, t, cost = _robust(problem, target, weight, many, delta)
     return _described(problem, curves, t, cost, target, weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,4 +67,6 @@ def wanted(text: str) -> list[str | float]:
             rules.append(name if name in targets.RULES else float(name))
         except ValueError as error:
             raise FitError(f"--target {name!r} is unknown: give {', '.join(targets.RULES)} or a number") from error
+        if isinstance(rules[-1], float) and not math.isfinite(rules[-1]):
+            raise FitError(f"--target {name!r} is no finite number: give {', '.join(targets.RULES)} or a value of y")
     return rules
