@@ -136,10 +136,13 @@ def _read(path: Path) -> pd.DataFrame:
         separator = "\t" if suffix in (".tsv", ".tab", ".txt") else ","
         keys = dict.fromkeys(("run", "trial", "key"), str)  # hexadecimal, and "12e4" is no number here
         frame = pd.read_csv(path, sep=separator, dtype=keys, float_precision="round_trip", encoding="utf-8-sig")  # type: ignore[arg-type]
+        header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, encoding="utf-8-sig").loc[0].dropna()
     except UnicodeDecodeError as error:
         raise TableError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error
     except (ValueError, OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TableError(f"{path} cannot be read as a table ({error}): give a CSV, TSV or Parquet file") from error
+    if header.duplicated().any():  # pandas would call the second one "mi.1"
+        raise TableError(f"{path} has two columns called {header[header.duplicated()].iloc[0]!r}: rename or remove one")
     for mark, sign in {";": "semicolons", "\t": "tabs", ",": "commas"}.items():
         if frame.shape[1] == 1 and mark in str(frame.columns[0]):
             raise TableError(

@@ -86,6 +86,7 @@ def test_a_column_of_text_called_baseline_is_not_used_unasked():
     ("text", "encoding", "match"),
     [
         ("umi;mi\n1;2\n", "utf-8", "has one column, 'umi;mi': it is parted by semicolons; .csv means commas"),
+        ("umi,mi,mi\n1,2,3\n", "utf-8", "has two columns called 'mi': rename or remove one"),
         ("umi\tmi\n1\t2\n", "utf-8", "it is parted by tabs"),
         ("umi,größe\n1,2\n", "latin-1", "is not UTF-8 text .*: save it as UTF-8"),
     ],
