@@ -48,3 +48,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}valid: {', '.join(names) or '(none)'}"
+
+
+class DesignError(SclawsError):
+    """Prices, a budget or a target that no plan can be made with."""

@@ -1,0 +1,1 @@
+"""Fitted law × prices -> plan: what limits the model, what to buy, what to run next."""
