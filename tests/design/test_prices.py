@@ -407,7 +407,7 @@ def test_what_is_assumed_is_said(tmp_path):
     assert curve.startswith("A cell's library holds 20,000 molecules and 0.6 of its reads are usable: as given, not")
     assert "equally likely" in even
     linear = Prices("USD", cells=Cells(price=1, kept=0.5), depth=Depth(price_per_million_umis=1)).assumed
-    assert "no source" in linear[0] and "0.5 count" in linear[1] and "without saturation" in linear[2]
+    assert "no source" in linear[0] and "50 % of these count" in linear[1] and "without saturation" in linear[2]
     size = Parameters(gpu_hour=1, flop_per_second=2e14, tokens_per_cell=2048, epochs=3)
     assert (
         "2,048 tokens a cell, 3 epochs and 2e+14 FLOP a second"

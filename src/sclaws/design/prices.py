@@ -133,8 +133,8 @@ class Prices:
         if self.cells.recovered == self.cells.kept == 1:
             return ["Every cell that is paid for counts: none is lost, set aside or fails quality control."]
         return [
-            f"Of loaded cells {self.cells.recovered:.3g} are sequenced, and of sequenced ones {self.cells.kept:.3g} "
-            "count: as the price file says."
+            f"Of loaded cells {100 * self.cells.recovered:.3g} % are sequenced, and {100 * self.cells.kept:.3g} % of "
+            "these count: as the price file says."
         ]
 
     def _of_depth(self) -> list[str]:
