@@ -259,6 +259,67 @@ def fit(
 
 
 @app.command
+def design(
+    source: Path,
+    *,
+    prices: Path,
+    budget: float | None = None,
+    target: str | None = None,
+    law: str = "noise-and-cells",
+    x: str = "",
+    y: str = "",
+    by: str = "",
+    replicate: str | None = None,
+    next: int = 4,  # noqa: A002 - the flag's name
+    seed: int = 0,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Say what limits a model, what to buy for a budget or a target, and what to run next; writes tables and a figure.
+
+    Examples: sclaws design proteins.sclaws --prices prices.toml --budget 50000 --target 90%;
+    sclaws design mi.csv --x umi,cells --y mi --by model,signal --prices prices.toml --budget 50000
+
+    Parameters
+    ----------
+    source
+        the folder of a study's results, or a table (CSV, TSV or Parquet)
+    prices
+        what cells, depth and training cost: a TOML file, see docs/prices.md
+    budget
+        money, in the currency of the prices
+    target
+        the y to be reached in the cheapest way: a value such as 1.5, or a share of the model's ceiling such as 90%
+    law
+        a law of one to three inputs (see sclaws list laws)
+    x
+        columns of the law's inputs, in its order, by commas (default: umis_per_cell,n_cells)
+    y
+        the column that the law explains; of a study, the metric (default: information)
+    by
+        columns that tell one curve from another, by commas; a study knows its own
+    replicate
+        the column that numbers replicates; a study knows its own
+    next
+        how many runs to suggest
+    out
+        where tables and figure go (default: SOURCE/design, or sclaws-design)
+    """
+    from sclaws.study.planning import plan
+
+    designs, folder = plan(
+        source, prices, out, budget=budget, target=target, law=law, x=x, y=y, by=by, replicate=replicate, k=next,
+        seed=seed,
+    )  # fmt: skip
+    if json:
+        tables = {"design": designs.frame, "limits": designs.limits, "front": designs.front}
+        print(_json({name: frame.to_dict("records") for name, frame in tables.items()} | {"folder": str(folder)}))
+    else:
+        print(f"{designs}\n\nfigure: {folder / 'design.svg'}")
+    return 0
+
+
+@app.command
 def report(study: Path, *, profile: Profile = None, out: Out = None) -> int:
     """Write table, fits and report anew from what is stored; trains nothing.
 

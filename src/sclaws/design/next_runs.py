@@ -27,7 +27,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Suggestion:
-    """``runs``: the chosen rows of the candidates, with their ``cost`` and ``left``, the share of the decision's variance
+    """``runs``: the chosen rows of the candidates, with their ``cost`` and ``left``, the share of the plan's variance
     that is expected to be left once this run and those before it were seen. ``total`` is what they cost.
     """
 
@@ -123,9 +123,7 @@ def _gains(seen: Floats, wanted: Floats, noise: float) -> NDArray[np.float64]:
     return np.asarray((together**2).sum(axis=1) / (a.var(axis=0) + noise))
 
 
-def _as_if_seen(
-    seen: Floats, wanted: Floats, i: int, noise: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _as_if_seen(seen: Floats, wanted: Floats, i: int, noise: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return both ensembles after an observation of column i at its mean."""
     centred = seen[:, i] - seen[:, i].mean()
     surprise = centred + np.sqrt(noise) * rng.normal(size=len(seen))
@@ -134,11 +132,11 @@ def _as_if_seen(
     return moved[0], moved[1]
 
 
-def _checked(surface: Surface, candidates: pd.DataFrame, cost: Floats, k: int) -> NDArray[np.float64]:
+def _checked(surface: Surface, candidates: pd.DataFrame, cost: Floats, k: int) -> Floats:
     lacking: Sequence[str] = [c for c in surface.columns if c not in candidates]
     if lacking:
         raise DesignError(f"the candidates have no column {', '.join(map(repr, lacking))}, which the law needs")
-    cost = np.asarray(cost, dtype=float)
+    cost = np.array(cost, dtype=np.float64)
     if cost.shape != (len(candidates),) or not (cost > 0).all():
         raise DesignError(f"each of the {len(candidates)} candidates needs one positive cost, got {cost}")
     if k < 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -37,13 +37,10 @@ class Choice:
     beyond: float
 
     def __str__(self) -> str:
-        flat = (
-            f"; {self.flat[0]:,.3g} to {self.flat[1]:,.3g} do within 1 % as well"
-            if self.flat[1] > 1.5 * self.flat[0]
-            else ""
-        )
+        low, high = self.flat
+        flat = f"; {rounded(low)} to {rounded(high)} do within 1 % as well" if high > 1.5 * low else ""
         far = f"; {self.beyond:.2g} times the largest that was measured" if self.beyond > 1.001 else ""
-        return f"{self.column} {self.value:,.4g} ({self.low:,.3g} to {self.high:,.3g}{flat}{far})"
+        return f"{self.column} {rounded(self.value)} ({rounded(self.low)} to {rounded(self.high)}{flat}{far})"
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,8 @@ class Plan:
     """What to buy: ``choices`` by column, their ``cost``, the ``y`` expected there with its interval, and the regret.
 
     ``regret``: how much more the best allocation of a draw has there, on average over draws, in the unit of y.
-    ``cost_low`` and ``cost_high``: the 95 % interval of what a target costs (equal to ``cost`` on a budget).
+    ``cost_low`` and ``cost_high``: the 95 % interval of what a ``target`` costs (equal to ``cost`` on a budget).
+    ``y`` follows the departures of a pooled fit, the levels its law: they may differ a little.
     """
 
     curve: Mapping[str, object]
@@ -65,6 +63,7 @@ class Plan:
     regret: float
     currency: str
     note: str = ""
+    target: float = math.nan
     draws: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)), repr=False)
 
     @property
@@ -136,7 +135,10 @@ def cheapest(fit: Fit, prices: Priced, target: float) -> Plan:
         cost = np.asarray(prices.cost({**{c: np.broadcast_to(v, size) for c, v in grid.items()}, first: level}))
     cost = np.where(np.isfinite(level) & np.isfinite(cost), cost, np.inf)
     if not np.isfinite(cost[0]).any():
-        raise DesignError(f"{target:g} is reached nowhere that the prices allow (see their capacities and molecules)")
+        raise DesignError(
+            f"{target:.4g} is below the ceiling of {surface.sign * ceiling[0]:.4g}, but reached nowhere that the "
+            "prices allow: see their molecules and limits (most)"
+        )
     own = np.argmin(cost, axis=1)
     rows = np.arange(len(own))
     levels = {c: np.broadcast_to(v, size)[rows, own] for c, v in grid.items()} | {first: level[rows, own]}
@@ -147,9 +149,10 @@ def cheapest(fit: Fit, prices: Priced, target: float) -> Plan:
     choices = {c: _choice(surface, c, v[0], v, flat[c]) for c, v in levels.items()}
     never = float(np.mean(~np.isfinite(paid[1:]))) if len(paid) > 1 else 0.0
     note = f"in {never:.0%} of the draws no level reaches it" if never > 0 else ""
-    return _plan(
+    found = _plan(
         surface, prices, choices, (float(paid[0]), *spread(paid)), 0.0, np.stack([*levels.values()], axis=1), note
     )
+    return replace(found, target=float(target))
 
 
 def pareto(fit: Fit, prices: Priced, budgets: Sequence[float]) -> pd.DataFrame:
@@ -169,7 +172,7 @@ def _plan(
 ) -> Plan:  # fmt: skip
     at = surface.fit.predict({c: np.array([choice.value]) for c, choice in choices.items()}).iloc[0]
     y = (float(at["predicted"]), float(at["low"]), float(at["high"]))
-    return Plan(surface.fit.curve, choices, *cost, *y, regret, prices.currency, note, draws)
+    return Plan(surface.fit.curve, choices, *cost, *y, regret, prices.currency, note, draws=draws)
 
 
 def _beyond(surface: Surface, column: str, wanted: float) -> float:
@@ -180,6 +183,14 @@ def _beyond(surface: Surface, column: str, wanted: float) -> float:
     found = surface.better({**{c: np.full(91, v[0]) for c, v in ends.items()}, column: steps})[0]
     enough = np.flatnonzero(found >= found[-1] - 1e-3 * abs(found[-1] - wanted) - 1e-9)
     return float(steps[enough[0]])
+
+
+def rounded(value: float) -> str:
+    """Return a level to three figures, without powers of ten."""
+    if not math.isfinite(value):
+        return "no limit"
+    digits = 2 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{round(value, digits):,.{max(digits, 0)}f}"
 
 
 def _positive(name: str, value: float) -> float:

@@ -20,7 +20,7 @@ from sclaws.protocols import Floats
 
 Levels = Mapping[str, Floats]  # column of the table -> levels, arrays that broadcast
 _HALVINGS = 50
-_LEAST = 1e-3  # of the smallest level that was fitted: how far down a plan may go
+_LEAST = 0.1  # of the smallest level that was fitted: how far down a plan may go
 _MOST = 1e9  # of the largest: as good as without limit
 _PLACES = {1: 1, 2: 400, 3: 3600}  # places on a budget, by number of inputs
 
