@@ -36,12 +36,20 @@ class Suggestion:
 
 
 def suggest(
-    fit: Fit, plan: Plan, candidates: pd.DataFrame, cost: Floats, k: int = 5, money: float = np.inf, seed: int = 0
+    fit: Fit,
+    plan: Plan,
+    candidates: pd.DataFrame,
+    cost: Floats,
+    k: int = 5,
+    money: float = np.inf,
+    seed: int = 0,
+    again: bool = True,
 ) -> Suggestion:
     """Return the next runs that tell most of a plan for their cost, at most ``k`` of them and no more than ``money``.
 
-    ``candidates`` has the columns of the law's inputs; a row may be chosen more than once (a replicate). ``cost`` (m,)
-    positive, in any unit. Raises ``DesignError`` for missing columns, costs that are not positive, a fit without draws.
+    ``candidates`` has the columns of the law's inputs; with ``again`` a row may be chosen more than once (a replicate).
+    ``cost`` (m,) positive, in any unit. Raises ``DesignError`` for missing columns, costs that are not positive, a fit
+    without draws.
     """
     surface = Surface(fit)
     cost = _checked(surface, candidates, cost, k)
@@ -55,10 +63,13 @@ def suggest(
     whole = wanted.var(axis=0).sum()
     noise = max(float(fit.sigma) ** 2, _TINY) if np.isfinite(fit.sigma) else _TINY
     rng = np.random.default_rng(seed)
-    chosen, left, spent = [], [], 0.0
+    chosen: list[int] = []
+    left: list[float] = []
+    spent = 0.0
     for _ in range(k):
         gain = _gains(seen, wanted, noise) / cost
         gain[cost > money - spent] = -np.inf
+        gain[[] if again else chosen] = -np.inf
         if not np.isfinite(gain).any():
             break
         i = int(np.argmax(gain))
@@ -82,23 +93,29 @@ def loop(
     money: float,
     regret: float,
     at_once: int = 4,
+    again: bool = True,
     said: Callable[[str], None] = lambda text: None,  # noqa: ARG005
 ) -> tuple[Fit, Plan, pd.DataFrame]:
     """Run, fit, suggest, run ... until the plan's regret is at most ``regret``, or ``money`` (in cost's unit) is spent.
 
-    ``run`` returns the rows that were measured at levels; ``refit`` the fit of all rows so far; ``cost`` what levels
-    cost. Starts with the levels ``first``. Returns the last fit, its plan and all rows. ``said`` is told of each round.
+    Without ``again`` levels that were run are not suggested any more. ``run`` returns the rows measured at levels;
+    ``refit`` the fit of all rows so far; ``cost`` what levels cost. Starts with the levels ``first``. Returns the last
+    fit, its plan and all rows. ``said`` is told of each round.
     """
-    rows, spent = run(first), float(np.sum(cost(first)))
+    rows, spent, left = run(first), float(np.sum(cost(first))), candidates
+    done = first
     while True:
         fit = refit(rows)
         plan = best(fit, prices, budget)
         said(f"{len(rows)} rows, {spent:.6g} spent, regret {plan.regret:.3g}")
         if plan.regret <= regret:
             return fit, plan, rows
-        asked = suggest(fit, plan, candidates, cost(candidates), at_once, money - spent, seed=len(rows))
+        if not again:
+            left = _without(candidates, done)
+        asked = suggest(fit, plan, left, cost(left), at_once, money - spent, seed=len(rows), again=again)
         if not len(asked.runs):
             return fit, plan, rows
+        done = pd.concat([done, asked.runs[list(candidates)]], ignore_index=True)
         rows = pd.concat([rows, run(asked.runs[list(candidates)])], ignore_index=True)
         spent += asked.total
 
@@ -114,6 +131,12 @@ def grid_of(fit: Fit, rows: pd.DataFrame, further: int = 1) -> pd.DataFrame:
         sides.append([*levels, *(levels[-1] * step ** np.arange(1, further + 1))])
     combined = np.meshgrid(*sides, indexing="ij")
     return pd.DataFrame({c: v.ravel() for c, v in zip(fit.inputs.values(), combined, strict=True)})
+
+
+def _without(candidates: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
+    known = set(done[list(candidates)].itertuples(index=False, name=None))
+    keep = [row not in known for row in candidates.itertuples(index=False, name=None)]
+    return candidates[keep].reset_index(drop=True)
 
 
 def _gains(seen: Floats, wanted: Floats, noise: float) -> NDArray[np.float64]:

@@ -1,15 +1,24 @@
-"""Plans for a study's results, or for a table that a user brings: the verb ``design``."""
+"""Plans for a study's results, or for a table that a user brings (the verb ``design``); a study that plans itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from sclaws import fit
 from sclaws.design.designing import Designs, design
+from sclaws.design.next_runs import loop
+from sclaws.design.optimum import Plan
 from sclaws.design.prices import Prices
 from sclaws.errors import DesignError
-from sclaws.fit import Fits
+from sclaws.fit import Fit, Fits
+from sclaws.protocols import Floats
 from sclaws.study import fitting
+from sclaws.study.study import Study
 from sclaws.study.tables import names
 from sclaws.table import Table
 
@@ -43,3 +52,63 @@ def _of_table(table: Table, columns: list[str], law: str, y: str, by: str, repli
     if not y:
         raise DesignError("--y is missing: name the column that the law explains, such as --y mi")
     return fit.fit(table, names(law), x=columns, y=y, by=names(by), replicate=replicate, seed=seed)
+
+
+def follow(
+    words: Mapping[str, Any],
+    first: pd.DataFrame,
+    candidates: pd.DataFrame,
+    prices: Prices,
+    budget: float,
+    *,
+    money: float,
+    regret: float,
+    cost: Callable[[pd.DataFrame], Floats] | None = None,
+    folder: str | Path = ".",
+    law: str = "noise-and-cells",
+    at_once: int = 4,
+    said: Callable[[str], None] = print,
+) -> tuple[Fit, Plan, pd.DataFrame]:
+    """Run a study's levels as they are suggested, until the plan's regret is small or the money is spent.
+
+    ``words`` are a study with one model, signal and score, without levels; ``first`` and ``candidates`` have a column
+    an axis, in the order of the law's inputs, and a row a run. ``cost`` (default: the prices) is what rows cost, in the
+    unit of ``money``. Returns the last fit, its plan, and the rows of the table. What was trained is never trained
+    again, so the same call goes on where it was stopped. Raises ``DesignError`` when the study has several curves.
+    """
+    columns = list(candidates)
+    run_so_far: list[pd.DataFrame] = []
+
+    def run(levels: pd.DataFrame) -> pd.DataFrame:
+        run_so_far.append(levels[columns])
+        paired = pd.concat(run_so_far).drop_duplicates().to_dict("list")
+        found = Study.of({**words, "levels": paired, "design": "zip"}, folder).run(progress=False).table.frame
+        new = levels[columns].drop_duplicates().rename(columns={c: f"{c}_level" for c in columns})
+        return found[found["metric"] == "information"].merge(new, on=list(new))
+
+    def refit(rows: pd.DataFrame) -> Fit:
+        asked = {"law": [law], "x": columns, "y": "information"}
+        fits, notes = fitting.fitted(Table(rows), [asked], Path(folder))
+        if notes or len(fits) != 1:
+            raise DesignError(
+                "; ".join(notes) or f"the study has {len(fits)} curves: follow one model, signal and score"
+            )
+        return fits[0]
+
+    def paid(rows: pd.DataFrame) -> Floats:
+        return np.asarray(prices.cost({c: rows[c].to_numpy(float) for c in columns}))
+
+    return loop(
+        run,
+        refit,
+        first,
+        candidates,
+        cost or paid,
+        prices,
+        budget,
+        money=money,
+        regret=regret,
+        at_once=at_once,
+        again=False,
+        said=said,
+    )
