@@ -46,14 +46,14 @@ def repeated(levels, studies):
 
 
 def follows(start, grid, money, budget, studies, rng):
-    """Return the rows of studies that ask for two runs at a time until their money is spent."""
+    """Return the rows of studies that ask for six runs at a time until their money is spent."""
     rows = measured(repeated(start, studies), rng)
     left = dict.fromkeys(range(studies), money - cost(start).sum())
     while left:
         fits, new = fitted(rows), []
         for study in list(left):
             one = fits.get(study)
-            asked = one and suggest(one, best(one, Flat(), budget), grid, cost(grid), 2, left[study], seed=len(rows))
+            asked = one and suggest(one, best(one, Flat(), budget), grid, cost(grid), 6, left[study], seed=len(rows))
             if not asked or not len(asked.runs):
                 del left[study]
                 continue
@@ -85,7 +85,9 @@ def main() -> None:
         cheapest = [np.argsort(cost(grid), kind="stable")] * studies
         anyhow = [rng.permutation(len(grid)) for _ in range(studies)]
         ways |= {
-            f"suggested, {share:.0%} of its cost": lambda money=money: follows(start, grid, money, budget, studies, rng),
+            f"suggested, {share:.0%} of its cost": lambda money=money: follows(
+                start, grid, money, budget, studies, rng
+            ),
             f"cheapest first, {share:.0%}": lambda money=money, order=cheapest: in_order(grid, order, money, rng),
             f"at random, {share:.0%}": lambda money=money, order=anyhow: in_order(grid, order, money, rng),
         }

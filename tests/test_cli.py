@@ -9,7 +9,7 @@ import pytest
 
 from sclaws import cli
 
-VERBS = ["demo", "run", "check", "status", "list", "keys", "trial", "score", "fit", "report"]
+VERBS = ["demo", "run", "check", "status", "list", "keys", "trial", "score", "fit", "design", "report"]
 
 
 def outcome(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:

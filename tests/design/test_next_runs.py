@@ -13,7 +13,7 @@ class Line:
     """y = a·x + b·z: what is seen at (1, 0) is a alone, at (0, 1) b alone."""
 
     inputs = ("x", "z")
-    params = {}  # noqa: RUF012
+    params = {}
 
     def predict(self, x, theta):
         return theta["a"] * x["x"] + theta["b"] * x["z"]
