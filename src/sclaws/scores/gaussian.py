@@ -17,13 +17,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sclaws import multiplier
 from sclaws.errors import ScoreError
 from sclaws.protocols import Estimate, Floats, Ids, Ints, Probe
-from sclaws.scores import _estimate
+from sclaws.scores import _estimate, _normal
 
 _BIT = math.log(2)
-_RANK = 1e-8  # columns that are a combination of others to this relative precision say nothing new
 
 
 @dataclass(frozen=True)
@@ -70,71 +68,23 @@ class Gaussian:
             return self._closed_form(given)
 
     def _closed_form(self, given: _estimate.Sample) -> Estimate:
-        ox, oy = (_orthonormal(self._margins(part)) for part in (given.x, given.y))
+        ox, oy = (_normal.basis(self._margins(part)) for part in (given.x, given.y))
         n, dx, dy = len(ox), ox.shape[1], oy.shape[1]
         if n <= dx + dy + 2:
             raise ScoreError(f"too few cells: {n} for {dx} + {dy} dimensions; give more than {dx + dy + 2} cells")
-        left, rho, right = np.linalg.svd(ox.T @ oy, full_matrices=False)
-        if rho[0] > 1 - 1e-10:
+        found = _normal.fitted(ox, oy)
+        if found.rho[0] > 1 - 1e-10:
             raise ScoreError("the signal is a linear function of the embedding: their information is infinite")
-        influence = _influence(math.sqrt(n) * ox @ left, math.sqrt(n) * oy @ right.T, rho) / _BIT
-        bias, null = _wishart(n, dx, dy)
-        value = (-0.5 * float(np.sum(np.log1p(-(rho**2)))) - bias) / _BIT
         details = {
             "estimator": "gaussian", "margins": self.margins, "dim_x": dx, "dim_y": dy,
             "left_out_x": given.x.shape[1] - dx, "left_out_y": given.y.shape[1] - dy,
-            "canonical_correlations": [round(float(r), 6) for r in rho],
+            "canonical_correlations": [round(float(r), 6) for r in found.rho],
         }  # fmt: skip
-        stderr = _stderr(influence, given.units, n, dx, dy, null)
-        return _estimate.estimate(value, influence, given.units, stderr=stderr, details=details)
+        stderr = found.stderr(given.units) / _BIT
+        return _estimate.estimate(
+            found.value / _BIT, found.influence / _BIT, given.units, stderr=stderr, details=details
+        )
 
     def _margins(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         values = _estimate.standardised(values)
-        if self.margins == "as-is":
-            return values
-        from scipy import special, stats
-
-        return np.asarray(special.ndtri(stats.rankdata(values, axis=0) / (len(values) + 1)))
-
-
-def _orthonormal(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return an (n, rank) orthonormal basis of the centred columns, by pivoted QR."""
-    from scipy import linalg
-
-    centred = values - values.mean(axis=0)
-    basis, upper, _ = linalg.qr(centred, mode="economic", pivoting=True)
-    size = np.abs(np.diag(upper))
-    return np.asarray(basis[:, size > _RANK * size[0]])
-
-
-def _influence(a: Floats, b: Floats, rho: Floats) -> Floats:
-    """Return each cell's influence on the information in nats, from canonical variates (n, m) of variance one.
-
-    It is ½ (q_x + q_y - q_xy), the difference of Mahalanobis terms, written out in canonical coordinates.
-    """
-    return np.asarray(((rho * a * b - 0.5 * rho**2 * (a**2 + b**2)) / (1 - rho**2)).sum(axis=1))
-
-
-def _wishart(n: int, dx: int, dy: int) -> tuple[float, float]:
-    """Return the bias in nats of the plug-in, and its variance in nats² when there is no information. Both are exact.
-
-    The log-determinant of a Wishart matrix is a sum of independent log-χ²: mean Σ ψ((ν-i)/2), variance Σ ψ'((ν-i)/2).
-    The plug-in is ½ (log|S_x| + log|S_y| - log|S_xy|), and log|S_xy| - log|S_x| is independent of |S_x|; so without
-    information its variance is ¼ (V_xy - V_x - V_y), to first order dx·dy / (2 n²).
-    """
-    from scipy import special
-
-    halves = (n - 1 - np.arange(dx + dy)) / 2
-    mean, spread = special.digamma(halves), special.polygamma(1, halves)
-    bias = 0.5 * (mean[:dx].sum() + mean[:dy].sum() - mean.sum())
-    return float(bias), float(0.25 * (spread.sum() - spread[:dx].sum() - spread[:dy].sum()))
-
-
-def _stderr(influence: Floats, units: _estimate.Units, n: int, dx: int, dy: int, null: float) -> float:
-    """Return the standard error in bits: first order from the cells' influence, second order from the exact null.
-
-    Estimated canonical directions make the mean square of the influence too large by dx·dy / n (it is the sum of the
-    squared sample correlations), which is taken away; n / (n - dx - dy) mends the in-sample shrinkage.
-    """
-    first = (multiplier.standard_error(influence, units.ids) * _BIT) ** 2 - dx * dy / n**2
-    return math.sqrt(max(first, 0.0) * n / (n - dx - dy) + null) / _BIT
+        return values if self.margins == "as-is" else _normal.ranks(values)
