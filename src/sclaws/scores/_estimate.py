@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sclaws import multiplier
 from sclaws.errors import ScoreError
-from sclaws.hashing import mix
+from sclaws.hashing import mix, ranked
 from sclaws.protocols import Estimate, Floats, Ids, Ints
 
 FEWEST = 50  # cells below which no information is estimated: an interval would be as wide as any answer
@@ -151,6 +151,27 @@ def entropy(codes: Ints) -> float:
     return float(-np.sum(share * np.log2(share)))
 
 
+def dealt(given: Sample, folds: int, seed: int) -> tuple[Ints, str]:
+    """Return the (n,) fold of each cell, and a sentence for a fallback.
+
+    Whole groups are dealt in hashed order, when there are two or more; cells otherwise, a label's class by class.
+    """
+    n = len(given.y)
+    if given.groups is not None:
+        codes = np.unique(given.groups, return_inverse=True)[1].reshape(-1)
+        count = int(codes.max()) + 1
+        if count > 1:
+            place = np.empty(count, dtype=np.int64)
+            place[ranked(np.arange(count, dtype=np.uint64), seed)] = np.arange(count)
+            return place[codes] % folds, ""
+    order = ranked(distinct(given.ids), seed)
+    if given.is_label:
+        order = order[np.argsort(given.y[order], kind="stable")]
+    fold = np.empty(n, dtype=np.int64)
+    fold[order] = np.arange(n) % folds
+    return fold, "folds over cells: only 1 group" if given.groups is not None else ""
+
+
 def one_thread() -> Any:
     """Return a context in which BLAS uses one thread: matrices here are small, and threads that wait for each other
     on a busy machine cost ten times more than they save. It also makes the numbers independent of their number.
@@ -183,16 +204,21 @@ def estimate(
     standard error where theory knows better; draws are scaled to it, so that their variance is stderr². t is
     Student's with as many degrees of freedom as units, less one. ``bounds`` clip value, low and high, not the draws.
     """
-    from scipy import stats
-
     own = multiplier.standard_error(influence, units.ids)
     stderr = own if stderr is None else stderr
     # draws have the variance of a sum of squares; standard_error also has G / (G - 1)
     scale = stderr / own * math.sqrt(units.count / (units.count - 1)) if own > 0 else 0.0
-    half = float(stats.t.ppf(0.975, units.count - 1)) * stderr
+    half = half_width(stderr, units)
     value, low, high = (float(np.clip(v, *bounds)) for v in (value, value - half, value + half))
     sentences = [v for v in (*verdicts, units.note) if v]
     draws = tuple(float(v) for v in scale * multiplier.draws(influence, units.ids))
     return Estimate(
         value, low, high, float(stderr), unit, len(influence), "; ".join(sentences) or "ok", dict(details or {}), draws
     )
+
+
+def half_width(stderr: float, units: Units) -> float:
+    """Return half of a 95 % interval: Student's t with as many degrees of freedom as units, less one."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, units.count - 1)) * stderr

@@ -1,0 +1,128 @@
+"""Whether a nearest-neighbour estimate can be believed here: three checks that need no truth.
+
+*A Gaussian of the same canonical correlations*, as many cells: its information is known, so what neighbours miss of it
+is what the number of dimensions costs. *Half of the cells*: an estimate that is still rising has too few. *Shuffled
+partners*: what is seen where nothing is. Each gives a sentence, or nothing; the rules stand in docs/scores.md.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sclaws.protocols import Floats, Ints
+from sclaws.scores import _nearest, _normal
+
+_BIT = math.log(2)
+_BITS = 0.1  # a shortfall, or rise, below this many bits is not worth a warning ...
+_SHARE = 0.1  # ... nor is one below this share of the estimate
+
+
+def matched_normal(
+    x: Floats, y: Floats, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Draw (n, d) and (n, k) jointly normal, with the covariances of x and y; return them and their nats.
+
+    Sample canonical correlations are too high, in proportion to the dimensions; they are lowered together until the
+    information is the unbiased one.
+    """
+    sides = [_normal.basis(v) for v in (x, y)]
+    left, _, right = np.linalg.svd(sides[0].T @ sides[1])
+    found = _normal.fitted(*sides)
+    rho = _lowered(found.rho, max(found.value, 0.0))
+    a, b = (rng.normal(size=side.shape) for side in sides)
+    m = len(rho)
+    b[:, :m] = rho * a[:, :m] + np.sqrt(1 - rho**2) * b[:, :m]
+    turned = [(sides[0] @ left, x), (sides[1] @ right.T, y)]
+    back = [side.T @ (v - v.mean(axis=0)) / math.sqrt(len(v)) for side, v in turned]
+    return a @ back[0], b @ back[1], -0.5 * float(np.log1p(-(rho**2)).sum())
+
+
+def _lowered(rho: Floats, information: float) -> NDArray[np.float64]:
+    """Return correlations (m,), all squares lowered by one factor, whose Gaussian information in nats is the given."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        if -0.5 * np.log1p(-middle * rho**2).sum() < information:
+            low = middle
+        else:
+            high = middle
+    return np.asarray(np.sqrt(low) * rho)
+
+
+def missed(x: Floats, y: Floats, part: Ints, k: int, seed: int) -> tuple[float, float]:
+    """Return what neighbours miss of a matched Gaussian, and the Gaussian's information, in nats: mean of two draws.
+
+    ``part`` (n,) cuts the cells into sets that share no space; the Gaussian is matched to each.
+    """
+    rng = np.random.default_rng(seed)
+    short, whole = [], []
+    for p in range(int(part.max()) + 1):
+        rows = part == p
+        for _ in range(2):
+            a, b, information = matched_normal(x[rows], y[rows], rng)
+            inside = np.zeros(len(a), dtype=np.int64)
+            seen = _nearest.kraskov(_nearest.spread(a, 1), _nearest.spread(b, 2), inside, k).mean()
+            short.append(information - float(seen))
+            whole.append(information)
+    return float(np.mean(short)), float(np.mean(whole))
+
+
+def too_many_dimensions(short: float, whole: float) -> str:
+    """Return a warning when neighbours miss much of a matched Gaussian; both in nats."""
+    if short / _BIT > max(_BITS, _SHARE * whole / _BIT):
+        return (
+            f"biased low: effective dimension too high "
+            f"(of a Gaussian like this one, neighbours miss {short / _BIT:.2f} of {whole / _BIT:.2f} bits)"
+        )
+    return ""
+
+
+def too_few_cells(terms: _nearest.Terms, fold: Ints, seed: int) -> tuple[str, float]:
+    """Return a warning when half of the cells see much less, and by how many bits."""
+    half = np.random.default_rng(seed).permutation(len(fold)) % 2
+    now = terms(fold)
+    now, before = now[np.isfinite(now)], terms(2 * fold + half)
+    before = before[np.isfinite(before)]
+    rise = float(now.mean() - before.mean()) / _BIT
+    error = float(np.hypot(now.std(), before.std())) / math.sqrt(len(fold)) / _BIT
+    if rise > max(_BITS, _SHARE * float(now.mean()) / _BIT, 2 * error):
+        return f"too few cells: half of them see {rise:.2f} bits less", rise
+    return "", rise
+
+
+def sees_what_is_not_there(x: Floats, y: NDArray[np.float64], fold: Ints, k: int, seed: int) -> tuple[str, float]:
+    """Return a warning when shuffled partners (within folds) share information, and how many bits they do."""
+    rng = np.random.default_rng(seed)
+    order = np.arange(len(fold))
+    for f in range(int(fold.max()) + 1):
+        rows = np.flatnonzero(fold == f)
+        order[rows] = rng.permutation(rows)
+    terms = _nearest.kraskov(_nearest.spread(x, 1), _nearest.spread(y[order], 2), fold, k) / _BIT
+    null = float(terms.mean())
+    if null > max(0.05, 4 * float(terms.std()) / math.sqrt(len(terms))):
+        return f"not to be trusted: {null:.2f} bits are seen between shuffled partners", null
+    return "", null
+
+
+def scan(x: Floats, y: Floats, fold: Ints, k: int) -> dict[str, float]:
+    """Return the bits seen in the 1, 2, 4 ... and all leading pairs of canonical directions, found in each fold.
+
+    Where they level off is the effective dimension; if they do not, there are more dimensions than were given.
+    """
+    left, right = np.zeros_like(x), np.zeros_like(y)
+    most = min(x.shape[1], y.shape[1])
+    for f in range(int(fold.max()) + 1):
+        rows = fold == f
+        sides = [_normal.basis(v[rows]) for v in (x, y)]
+        u, rho, v = np.linalg.svd(sides[0].T @ sides[1], full_matrices=False)
+        most = min(most, len(rho))
+        left[np.ix_(rows, range(len(rho)))] = sides[0] @ u
+        right[np.ix_(rows, range(len(rho)))] = sides[1] @ v.T
+    found = {}
+    for m in sorted({1, 2, 4, 8, 16, most} & set(range(1, most + 1))):
+        terms = _nearest.kraskov(_nearest.spread(left[:, :m], 1), _nearest.spread(right[:, :m], 2), fold, k)
+        found[str(m)] = round(float(terms.mean()) / _BIT, 4)
+    return found
