@@ -86,6 +86,16 @@ def overlap(terms: Terms, n: int, k: int, seed: int, within: Ints | None = None)
     return max(1.0, math.sqrt(sum(seen) / sum(promised))) if sum(promised) > 0 else 1.0
 
 
+def centred(values: Floats, fold: Ints) -> NDArray[np.float64]:
+    """Return latents (n, size) standardised within each fold: folds have encoders, hence units, of their own."""
+    out = np.zeros(values.shape)
+    for f in range(int(fold.max()) + 1):
+        rows = fold == f
+        spread = values[rows].std(axis=0)
+        out[rows] = (values[rows] - values[rows].mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0)
+    return out
+
+
 def _separate(points: Floats, part: Ints) -> Floats:
     """Return the points with one more coordinate, which puts the parts too far apart to be neighbours."""
     return np.column_stack([points, _APART * part]) if part.any() else points

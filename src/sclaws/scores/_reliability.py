@@ -8,6 +8,7 @@ partners*: what is seen where nothing is. Each gives a sentence, or nothing; the
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,14 +71,18 @@ def missed(x: Floats, y: Floats, part: Ints, k: int, seed: int) -> tuple[float, 
     return float(np.mean(short)), float(np.mean(whole))
 
 
-def too_many_dimensions(short: float, whole: float) -> str:
-    """Return a warning when neighbours miss much of a matched Gaussian; both in nats."""
-    if short / _BIT > max(_BITS, _SHARE * whole / _BIT):
-        return (
-            f"biased low: effective dimension too high "
-            f"(of a Gaussian like this one, neighbours miss {short / _BIT:.2f} of {whole / _BIT:.2f} bits)"
-        )
-    return ""
+def too_many_dimensions(seen: float, short: float, whole: float) -> str:
+    """Return a warning when neighbours miss much of a matched Gaussian; all in nats, ``seen`` is the estimate.
+
+    Where the Gaussian claims much more than was seen and it cannot be put down to what neighbours miss of it, it is no
+    match (latents that are functions of one another), and says nothing.
+    """
+    if seen < 0.8 * (whole - short) or short / _BIT <= max(_BITS, _SHARE * whole / _BIT):
+        return ""
+    return (
+        f"biased low: effective dimension too high "
+        f"(of a Gaussian like this one, neighbours miss {short / _BIT:.2f} of {whole / _BIT:.2f} bits)"
+    )
 
 
 def too_few_cells(terms: _nearest.Terms, fold: Ints, seed: int) -> tuple[str, float]:
@@ -107,13 +112,33 @@ def sees_what_is_not_there(x: Floats, y: NDArray[np.float64], fold: Ints, k: int
     return "", null
 
 
-def scan(x: Floats, y: Floats, fold: Ints, k: int) -> dict[str, float]:
-    """Return the bits seen in the 1, 2, 4 ... and all leading pairs of canonical directions, found in each fold.
-
-    Where they level off is the effective dimension; if they do not, there are more dimensions than were given.
+@dataclass(frozen=True)
+class Scan:
+    """Canonical pairs of two sides, found in each fold: ``left`` and ``right`` (n, m), the strongest first; ``bits``
+    seen in the 1, 2, 4 ... leading of them.
     """
-    left, right = np.zeros_like(x), np.zeros_like(y)
+
+    left: NDArray[np.float64]
+    right: NDArray[np.float64]
+    bits: dict[int, float]
+
+    @property
+    def effective(self) -> int:
+        """The fewest leading pairs in which nine tenths of the most bits are seen."""
+        return min(m for m, seen in self.bits.items() if seen >= 0.9 * max(self.bits.values()))
+
+    @property
+    def seen(self) -> float:
+        """Nats seen in those."""
+        return self.bits[self.effective] * _BIT
+
+
+def scan(x: Floats, y: Floats, fold: Ints, k: int) -> Scan:
+    """Return what neighbours see in the leading canonical pairs of x (n, d) and y (n, e): where that levels off is the
+    effective dimension; if it does not, there are more dimensions than were given.
+    """
     most = min(x.shape[1], y.shape[1])
+    left, right = np.zeros((len(x), most)), np.zeros((len(x), most))
     for f in range(int(fold.max()) + 1):
         rows = fold == f
         sides = [_normal.basis(v[rows]) for v in (x, y)]
@@ -121,8 +146,8 @@ def scan(x: Floats, y: Floats, fold: Ints, k: int) -> dict[str, float]:
         most = min(most, len(rho))
         left[np.ix_(rows, range(len(rho)))] = sides[0] @ u
         right[np.ix_(rows, range(len(rho)))] = sides[1] @ v.T
-    found = {}
+    bits = {}
     for m in sorted({1, 2, 4, 8, 16, most} & set(range(1, most + 1))):
         terms = _nearest.kraskov(_nearest.spread(left[:, :m], 1), _nearest.spread(right[:, :m], 2), fold, k)
-        found[str(m)] = round(float(terms.mean()) / _BIT, 4)
-    return found
+        bits[m] = round(float(terms.mean()) / _BIT, 4)
+    return Scan(left[:, :most], right[:, :most], bits)

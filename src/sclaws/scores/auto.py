@@ -21,6 +21,7 @@ from sclaws.scores import (
     _coordinates,
     _critics,
     _estimate,
+    _latents,
     _linear,
     _nearest,
     _normal,
@@ -32,7 +33,8 @@ from sclaws.scores._bounds import Bounds
 _BIT = math.log(2)
 _K = 3
 _FOLDS = 5
-_MOST_DIMENSIONS = 40  # of both sides together, for neighbours: beyond, they see too little to be worth the time
+_LATENT = 8
+_MOST_DIMENSIONS = 40  # of both sides together, in which neighbours are sought; beyond, they are in latents
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _of_continuous(
         if len(x) > 2 * sum(dims) + 2:
             normal = _gaussian(given, _normal.fitted(*sides), found)
         if sum(dims) > _MOST_DIMENSIONS:
-            return normal, [critics], details
+            return normal, [critics, _latent_neighbours(given, fold, seed)], details
         return normal, [critics, _neighbours(given, x, y, normal is not None, seed)], details
 
 
@@ -132,6 +134,21 @@ def _neighbours(given: _estimate.Sample, x: Floats, y: Floats, believed: bool, s
     value = seen + (_reliability.missed(x, y, whole, _K, seed)[0] if believed else 0.0)
     error = _nearest.overlap(terms, len(x), _K, seed) * multiplier.standard_error(influence, given.units.ids)
     return _rule.Witness("neighbours", value, min(seen, value), value, influence, error)
+
+
+def _latent_neighbours(given: _estimate.Sample, fold: Ints, seed: int) -> _rule.Witness:
+    """Return Kraskov's estimate in latents that keep what each side says of the other, as ``lmi`` does."""
+    half = fold % 2
+    a, b = (_nearest.centred(v, half) for v in _latents.latents(given.x, given.y, half, seed, _LATENT))
+    left, right = _nearest.spread(a, 1), _nearest.spread(b, 2)
+
+    def terms(part: Ints) -> NDArray[np.float64]:
+        return _nearest.kraskov(left, right, part, _K)
+
+    influence = terms(half)
+    value = float(influence.mean())
+    error = _nearest.overlap(terms, len(half), _K, seed, half) * multiplier.standard_error(influence, given.units.ids)
+    return _rule.Witness("neighbours of latents", value, value, value, influence, error)
 
 
 def _of_label(given: _estimate.Sample, fold: Ints, seed: int) -> list[_rule.Witness]:

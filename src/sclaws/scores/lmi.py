@@ -66,7 +66,7 @@ class LMI:
 
     def _continuous(self, given: _estimate.Sample, seed: int, details: dict[str, Any]) -> Estimate:
         fold, note = _estimate.dealt(given, self.folds, seed)
-        a, b = (_centred(v, fold) for v in _latents.latents(given.x, given.y, fold, seed, self.latent))
+        a, b = (_nearest.centred(v, fold) for v in _latents.latents(given.x, given.y, fold, seed, self.latent))
         if not (_estimate.varying(a).any() and _estimate.varying(b).any()):
             raise ScoreError("lmi: the encoders learnt nothing: every cell has the same latent")
         left, right = _nearest.spread(a, 1), _nearest.spread(b, 2)
@@ -74,20 +74,22 @@ class LMI:
         def terms(part: Ints) -> NDArray[np.float64]:
             return _nearest.kraskov(left, right, part, self.k)
 
-        short, whole = _reliability.missed(a, b, fold, self.k, seed)
+        scan = _reliability.scan(a, b, fold, self.k)
+        m = scan.effective
+        short, whole = _reliability.missed(scan.left[:, :m], scan.right[:, :m], fold, self.k, seed)
         few, rise = _reliability.too_few_cells(terms, fold, seed)
         nothing, null = _reliability.sees_what_is_not_there(a, b, fold, self.k, seed)
         details |= {
-            "missed_of_gaussian": [round(short / _BIT, 4), round(whole / _BIT, 4)],
-            "rise_from_half": round(rise, 4), "shuffled": round(null, 4), "scan": _reliability.scan(a, b, fold, self.k),
+            "missed_of_gaussian": [round(short / _BIT, 4), round(whole / _BIT, 4)], "rise_from_half": round(rise, 4),
+            "shuffled": round(null, 4), "scan": {str(size): bits for size, bits in scan.bits.items()},
         }  # fmt: skip
-        verdicts = (note, _reliability.too_many_dimensions(short, whole), few, nothing)
+        verdicts = (note, _reliability.too_many_dimensions(scan.seen, short, whole), few, nothing)
         return self._finish(given, terms, fold, seed, details, (-math.inf, math.inf), verdicts)
 
     def _label(self, given: _estimate.Sample, seed: int, details: dict[str, Any]) -> Estimate:
         given, left_out = given.classes_of(2 * self.folds * (self.k + 1), "lmi")
         fold, note = _estimate.dealt(given, self.folds, seed)
-        a = _centred(_latents.latents(given.x, given.y, fold, seed, self.latent)[0], fold)
+        a = _nearest.centred(_latents.latents(given.x, given.y, fold, seed, self.latent)[0], fold)
         bits = _estimate.entropy(given.y)
         left, codes = _nearest.spread(a, 1), given.y
 
@@ -111,13 +113,3 @@ class LMI:
         return _estimate.estimate(
             value, influence, given.units, stderr=stderr, bounds=bounds, verdicts=verdicts, details=details
         )
-
-
-def _centred(values: Floats, fold: Ints) -> NDArray[np.float64]:
-    """Return latents (n, size) standardised within each fold: folds have encoders, hence units, of their own."""
-    out = np.zeros(values.shape)
-    for f in range(int(fold.max()) + 1):
-        rows = fold == f
-        spread = values[rows].std(axis=0)
-        out[rows] = (values[rows] - values[rows].mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0)
-    return out
