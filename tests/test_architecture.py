@@ -33,7 +33,6 @@ UNMIRRORED = {
     "__init__": "its names and their laziness are tested below",
     "__main__": "two lines; every test of the documentation's commands goes through it",
     "protocols": "contracts without behaviour: testing.py holds every member of a family against them",
-    "testing": "is the conformance suite that the families' tests run",
 }
 
 

@@ -212,3 +212,9 @@ def test_every_page_of_the_docs_is_on_the_map():
     index = (ROOT / "docs" / "index.md").read_text()
     pages = [page for page in (ROOT / "docs").rglob("*.md") if page.name != "index.md"]
     assert not [page.name for page in pages if page.relative_to(ROOT / "docs").as_posix() not in index]
+
+
+@pytest.mark.parametrize("path", tracked(), ids=ids)
+def test_no_half_of_a_merge_is_left(path):
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    assert not [line for line in lines if line.startswith(("<" * 7 + " ", ">" * 7 + " "))]

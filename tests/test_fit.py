@@ -179,6 +179,7 @@ SHAPES = {
     "saturated": (noise_curve(u_bar=3.0), "saturated"),
     "narrow": (noise_curve(i_max=5.0, u_bar=1e6), "not identifiable"),
     "hump": (1 + 0.8 * np.sin(np.linspace(0.3, 2.6, 8)), "no law: not monotone"),
+    "bent": (0.5 + np.maximum(np.linspace(-2, 1.5, 8), 0), "no law: a parabola"),
 }
 
 
@@ -208,9 +209,13 @@ def small(n=3):
 def test_columns_of_frame_and_predictions():
     fits = fit(small(), [Noise(), Logarithm(), Constant()], "x", "y", "curve")
     ends = [f"{name}{end}" for name in ("i_max", "u_bar", "at_one", "slope", "value") for end in ("", "_low", "_high")]
-    assert list(fits.frame) == ["curve", "law", *ends, "r2", "rmse", "aicc", "verdict", "note"]
+    after = ["r2", "rmse", "aicc", "verdict", "note", "criterion", "weights", "loss", "constant_aicc", "best", "loo"]
+    held = ["held_out", "held_out_rmse", "held_out_coverage"]
+    assert list(fits.frame) == ["curve", "law", *ends, *after, *held]
     assert fits.frame["law"].tolist() == ["noise", "logarithm", "constant"] * 3
-    assert list(fits.predictions) == ["curve", "law", "x", "y", "predicted", "low", "high", "held_out"]
+    told = ["predicted", "low", "high", "held_out", "worse_than_baseline"]
+    refit = ["extrapolated", "extrapolated_low", "extrapolated_high"]
+    assert list(fits.predictions) == ["curve", "law", "x", "y", *told, *refit]
     assert len(fits.predictions) == 3 * 3 * 16
     assert fits.to_pandas().equals(fits.frame)
 
@@ -294,9 +299,7 @@ def test_inputs_that_do_not_fit_the_law():
     with pytest.raises(TableError, match="values of 0 or less, which have no logarithm"):
         fit(small(1).assign(y=0.0), Noise(), "x", "y", criterion="log")
     zero = pd.DataFrame({"x": [0.0, 1.0, 2.0, 4.0, 8.0], "y": [2.0, 1.8, 1.7, 1.6, 1.5]})
-    with pytest.raises(
-        FitError, match="PowerWithFloor gives no finite value at some point: does it allow an input of 0"
-    ):
+    with pytest.raises(FitError, match="PowerWithFloor gives no finite value at some point: does it allow x = 0"):
         fit(zero, PowerWithFloor(), "x", "y")
 
 

@@ -141,7 +141,9 @@ def marks(tab, chart: str, kind: str) -> int:
 
 
 def test_every_chart_has_drawn_its_marks(opened):
-    assert opened.eval_on_selector_all(".chart", "all => all.map((e) => e.id)") == ["chart-0", "chart-0-0", "chart-0-1"]
+    assert opened.eval_on_selector_all(".chart", "all => all.map((e) => e.id)") == [
+        "chart-0", "chart-0-0", "chart-0-1", "chart-0-scaled",
+    ]  # fmt: skip
     points = 2 * DEPTHS.size
     assert marks(opened, "chart-0", "symbol") == 3 * points  # two models at the largest level, and the baseline
     assert marks(opened, "chart-0-0", "symbol") == 6  # two models at three levels

@@ -51,14 +51,14 @@ def test_no_statistic_of_a_test_cell_reaches_a_model(cells, model: str) -> None:
     run = next(r for r in grid.runs(WORDS) if r.trial.model.use == model)
     view = counts(400)
     side = trial.cells(run.trial)
-    before = training._fit(run.trial, side, trial.Settings()).embed(side.valid)
+    before = training._fit(run.trial, side, trial.Settings(), print).embed(side.valid)
     tested = np.flatnonzero(np.isin(view.cell_ids, trial.parts(run.trial).test.cell_ids))
     assert len(tested) == 160
     cells(changed(view, tested))
     other = trial.cells(run.trial)
     assert (other.train.to_adata().X != side.train.to_adata().X).nnz == 0
     assert other.measured == side.measured
-    assert (training._fit(run.trial, other, trial.Settings()).embed(side.valid) == before).all()
+    assert (training._fit(run.trial, other, trial.Settings(), print).embed(side.valid) == before).all()
 
 
 def test_the_leak_test_can_fail(cells) -> None:
@@ -67,10 +67,10 @@ def test_the_leak_test_can_fail(cells) -> None:
     run = grid.runs(words)[0]
     view = counts(400)
     side = trial.cells(run.trial)
-    before = training._fit(run.trial, side, trial.Settings()).embed(side.valid)
+    before = training._fit(run.trial, side, trial.Settings(), print).embed(side.valid)
     cells(changed(view, np.flatnonzero(np.isin(view.cell_ids, side.train.cell_ids))[:20]))
     other = trial.cells(run.trial)
-    assert not np.allclose(training._fit(run.trial, other, trial.Settings()).embed(side.valid), before)
+    assert not np.allclose(training._fit(run.trial, other, trial.Settings(), print).embed(side.valid), before)
 
 
 def test_depth_is_measured_before_genes_are_chosen(cells) -> None:

@@ -20,6 +20,7 @@ app = App(
     name="sclaws",
     help="What limits a model of cells: too few cells, too shallow a measurement, too few genes, too small a network?",
     version_flags=["--version"],
+    help_format="plaintext",  # a star is a star: 0.3*max
     suppress_keyboard_interrupt=False,  # main says what is kept
 )
 Profile = Annotated[str | None, Parameter(help="a profile of the study, such as smoke or laptop")]
@@ -50,7 +51,7 @@ def demo(*, out: Out = None) -> int:
 
     text = files("sclaws.studies").joinpath("demo.toml").read_text(encoding="utf-8")
     study = Study.parse(text, name="demo", folder=Path.cwd(), out=out or Path("sclaws-demo"))
-    print("simulated tissue -> fewer cells, fewer molecules -> two models -> bits about proteins -> noise law\n")
+    print("simulated tissue -> fewer cells, fewer molecules -> three models -> bits about proteins -> noise law\n")
     status = _told(study.run())
     print(
         "\ni_max: bits at unlimited depth; u_bar: UMI per cell at which half a bit of them is missing.\n"
@@ -148,8 +149,11 @@ def trial(study: Path, key: str, *, profile: Profile = None, out: Out = None) ->
     key
         a key that ``sclaws keys`` printed
     """
-    done = _study(study, profile, out).run_trial(key)
+    opened = _study(study, profile, out)
+    done = opened.run_trial(key)
     print(f"{key}: {len(done.trained)} trained, {len(done.scored)} scored, {len(done.failed)} failed")
+    for failed in done.failed:
+        print("{error}: {message}".format(**opened.store.failures()[failed]), file=sys.stderr)
     if done.busy:
         print("another process is working on this trial", file=sys.stderr)
     return 1 if done.failed or done.busy else 0
@@ -191,18 +195,27 @@ def fit(
     by: str = "",
     replicate: str | None = None,
     criterion: Literal["log", "linear"] = "linear",
+    weights: Literal["none", "replicates"] = "none",
+    loss: Literal["squares", "huber"] = "squares",
+    delta: float = 1e-3,
+    train: str | None = None,
+    test: str | None = None,
+    baseline: str | None = None,
+    target: str = "",
+    pool: bool | None = None,
     seed: int = 0,
     out: Path = Path("sclaws-fit"),
     json: bool = False,
 ) -> int:
     """Fit laws to a table of your own (CSV, TSV or Parquet); writes fits.csv, predictions.csv and a report.
 
-    Example: sclaws fit results.csv --law noise,constant --x umi --y mi --by model,signal
+    Examples: sclaws fit results.csv --law noise,constant --x umi --y mi --by model,signal;
+    sclaws fit results.csv --law auto --x umi --y mi --train 'umi<=0.3*max' --test 'umi>=0.9*max' --target gap
 
     Parameters
     ----------
     law
-        one or several, by commas: see sclaws list laws
+        one or several, by commas (see sclaws list laws), or auto: all that suit, and a constant
     x
         columns of the law's inputs, in its order, by commas
     y
@@ -213,16 +226,35 @@ def fit(
         the column that numbers replicates
     criterion
         least squares of y (linear) or of log y (log)
+    weights
+        none: plain least squares; replicates: levels weighed by the spread of their rows
+    loss
+        squares, or huber: residuals beyond delta count by their size alone
+    delta
+        where Huber's loss stops squaring, on the scale of the criterion
+    train
+        conditions for the rows that are fitted, such as 'cells<=0.11*max,umi<=300'; joined by and, max is per curve
+    test
+        conditions for the rows that are predicted; rows in neither are dropped
+    baseline
+        a column: levels that are worse are shown and not fitted (default: "baseline" if there is one; or none)
+    target
+        depth, cells or size needed for gap, fraction or a value of y, by commas: writes targets.csv
+    pool
+        fit all curves as one population, with priors: how the joint laws are fitted if nothing is said
     """
     from sclaws.study.tables import fit_file
 
-    fits, page = fit_file(table, law, x, y, by, replicate, criterion, seed, out)
+    done = fit_file(
+        table, out, law=law, x=x, y=y, by=by, replicate=replicate, criterion=criterion, weights=weights, loss=loss,
+        delta=delta, train=train, test=test, baseline=baseline, target=target, pool=pool, seed=seed,
+    )  # fmt: skip
     if json:
-        print(_json({"fits": fits.frame.to_dict("records"), "predictions": fits.predictions.to_dict("records")}))
+        print(_json(done.plain))
     else:
         from sclaws.study.told import fitted
 
-        print(f"{fitted(fits.frame)}\n\nreport: {page}")
+        print(f"{fitted(done.fits.frame)}\n\nreport: {done.report}")
     return 0
 
 

@@ -93,8 +93,8 @@ class Param:
 class Context:
     """What a model may ask of its surroundings, passed to ``fit`` when its signature has a ``context``.
 
-    ``folder`` is scratch space; ``device`` "cpu" or "cuda"; ``threads`` the number of cores it may use;
-    ``progress(message)`` tells whoever listens what is going on.
+    ``folder`` is scratch space, gone when ``fit`` returns; ``device`` "cpu" or "cuda"; ``threads`` the number of cores
+    it may use; ``progress(message)`` says how far it is, for ``sclaws status`` to tell.
     """
 
     folder: Path
@@ -219,7 +219,7 @@ class Axis(Protocol):
     "rows" and "values" recipes are prepared on the whole training part of the split, so that a depth means the same
     whatever the number of cells; "features" recipes on the training cells that are left, as corrupted as they are.
     A recipe is applied unchanged to any view, a "rows" recipe to training cells alone. Optional: ``whole = True`` for
-    levels that are whole numbers, ``unit``.
+    levels that are whole numbers.
     """
 
     @property
@@ -252,9 +252,9 @@ class Signal(Protocol):
 class Trained(Protocol):
     """A trained model.
 
-    Optional: ``losses(view, *, seed)`` (n,) held-out bits per gene of each cell and ``baseline_losses(view)`` (n,) of
-    the gene-mean baseline under the same likelihood, with ``loss_measure`` naming the reference measure; ``features``
-    the names it was trained on; ``n_params``; ``train_flops``; ``save(folder)``.
+    Optional: ``losses(view, *, seed)`` (n,) held-out bits per gene of each cell, with ``loss_measure`` naming the
+    reference measure, and ``baseline_losses(view)`` (n,) of the gene-mean baseline on the same genes (both are used if
+    the model says ``has_loss``); ``n_params`` and ``train_flops``, columns of the table; ``save(folder)``.
     """
 
     def embed(self, view: View) -> Floats:
@@ -265,9 +265,10 @@ class Trained(Protocol):
 class Model(Protocol):
     """Something that learns from cells.
 
-    Optional: ``load(folder)``, ``untrained(train, *, seed)``, ``cost(cells, features)`` in CPU
+    Optional: ``load(folder)`` of what ``save`` wrote, ``untrained(train, *, seed)``, ``cost(cells, features)`` in CPU
     seconds, ``trains = False`` for a frozen one (training levels then drop out of its key), ``has_loss = True`` when
-    what it trains has ``losses``, ``version`` raised when its numbers change.
+    what it trains has ``losses``, ``version`` raised when its numbers change. ``fit`` and ``untrained`` get a
+    :class:`Context` if their signatures name a ``context``.
     """
 
     def fit(self, train: View, valid: View, *, seed: int) -> Trained:
@@ -312,7 +313,7 @@ class Score(Protocol):
 
 
 class Engine(Protocol):
-    """Where bundles run. A lost worker is a failure of its items, not of the sweep."""
+    """Where bundles run. A lost worker is a failure of the item it was at, not of the sweep."""
 
     def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any | Failure]]:
         """Yield (item, result or failure) in any order."""
@@ -324,8 +325,10 @@ class Law(Protocol):
     """A formula with named parameters.
 
     ``inputs`` are roles that the study binds to columns, in order. ``params`` maps a name to a :class:`Param`, or to
-    the bare tuple ``(low, high)``. Optional: ``bounds(x, y) -> {name: (low, high)}`` tightens bounds from the data;
-    ``formula``, ``source``.
+    the bare tuple ``(low, high)``. Optional: ``bounds(x, y) -> {name: (low, high)}`` tightens bounds from the data,
+    without which those of ``params`` must be finite; ``limit(theta)``, y at an infinite input, and
+    ``transition(theta)``, the inputs between which most of y changes, let verdicts say more; ``formula`` and ``source``
+    are for the report.
     """
 
     @property

@@ -91,14 +91,22 @@ class Table:
             raise TableError(f"the table has no column {name!r}: {did_you_mean(name, self.frame.columns)}")
         return self.frame[name]
 
-    def points(self, x: Iterable[str], y: str, by: Iterable[str] = (), replicate: str | None = None) -> pd.DataFrame:
+    def points(
+        self,
+        x: Iterable[str],
+        y: str,
+        by: Iterable[str] = (),
+        replicate: str | None = None,
+        also: Iterable[str] = (),
+    ) -> pd.DataFrame:
         """Return the rows that can be fitted, ``x`` and ``y`` as finite floats, index kept; failed rows are left out.
 
-        Raises ``TableError`` naming column, row and remedy for: an unknown column, text or nothing where a number is
-        due, infinite values, negative inputs, duplicated rows, and several curves mixed in one.
+        ``also`` names further columns that must be numbers, such as standard errors; they tell no curves apart. Raises
+        ``TableError`` naming column, row and remedy for: an unknown column, text or nothing where a number is due,
+        infinite values, negative inputs, duplicated rows, and several curves mixed in one.
         """
-        x, by = list(x), list(by)
-        for name in (*x, y, *by, *([replicate] if replicate else [])):
+        x, by, also = list(x), list(by), list(also)
+        for name in (*x, y, *by, *([replicate] if replicate else []), *also):
             self.column(name)
         frame = self.frame
         if "status" in frame and "status" not in by:
@@ -106,10 +114,10 @@ class Table:
         if frame.empty:
             raise TableError("the table has no rows that did not fail: there is nothing to fit")
         _refuse_duplicates(frame)
-        frame = frame.assign(**{name: _numbers(frame, name) for name in (*x, y)})
+        frame = frame.assign(**{name: _numbers(frame, name) for name in (*x, y, *also)})
         for name in x:
             _refuse_negative(frame, name)
-        _refuse_mixture(frame, x, y, by, replicate)
+        _refuse_mixture(frame.drop(columns=[c for c in also if c not in (*x, y)]), x, y, by, replicate)
         return frame
 
     def _repr_html_(self) -> str:
@@ -127,9 +135,20 @@ def _read(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path).reset_index(drop=True)  # an index of its own may not be unique
         separator = "\t" if suffix in (".tsv", ".tab", ".txt") else ","
         keys = dict.fromkeys(("run", "trial", "key"), str)  # hexadecimal, and "12e4" is no number here
-        return pd.read_csv(path, sep=separator, dtype=keys, float_precision="round_trip", encoding="utf-8-sig")  # type: ignore[arg-type]
+        frame = pd.read_csv(path, sep=separator, dtype=keys, float_precision="round_trip", encoding="utf-8-sig")  # type: ignore[arg-type]
+        header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, encoding="utf-8-sig").loc[0].dropna()
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error
     except (ValueError, OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TableError(f"{path} cannot be read as a table ({error}): give a CSV, TSV or Parquet file") from error
+    if header.duplicated().any():  # pandas would call the second one "mi.1"
+        raise TableError(f"{path} has two columns called {header[header.duplicated()].iloc[0]!r}: rename or remove one")
+    for mark, sign in {";": "semicolons", "\t": "tabs", ",": "commas"}.items():
+        if frame.shape[1] == 1 and mark in str(frame.columns[0]):
+            raise TableError(
+                f"{path} has one column, {frame.columns[0]!r}: it is parted by {sign}; .csv means commas, .tsv tabs"
+            )
+    return frame
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -181,6 +200,10 @@ def _line(frame: pd.DataFrame, where: Any) -> str:
 
 def _numbers(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     column = frame[name]
+    if pd.api.types.is_bool_dtype(column):
+        raise TableError(
+            f"column {name!r} holds True and False, and numbers are needed: write 1 and 0 if they are meant"
+        )
     numbers = pd.to_numeric(column, errors="coerce").astype(float)
     text = numbers.isna() & column.notna()
     if text.any():

@@ -41,6 +41,12 @@ def die(item):
     return item
 
 
+def count_and_die(file):
+    with open(file, "a") as book:
+        book.write(".")
+    os._exit(5)
+
+
 def die_with_a_child_left(seconds):
     """Killed, while a process that it forked keeps every open file of it."""
     if os.fork() == 0:

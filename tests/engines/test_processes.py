@@ -81,7 +81,7 @@ def test_a_worker_killed_from_outside(jobs, tmp_path):
     results = Processes(workers=1).map(jobs.stay, [str(tmp_path)])
     killer = subprocess.Popen(["sh", "-c", f"while ! kill -9 $(ls {tmp_path}) 2>/dev/null; do sleep 0.05; done"])
     [(_, failure)] = results
-    assert failure.message == "the worker was killed by signal 9 (SIGKILL: out of memory?)"
+    assert failure.message == "the worker was killed by signal 9 (SIGKILL: out of memory?), in the middle of this item"
     assert killer.wait() == 0
 
 
@@ -98,6 +98,42 @@ def test_a_worker_killed_while_it_waits_costs_nothing(jobs):
         pids.append(pid)
     assert [type(pid) for pid in pids] == [int] * 3
     assert pids[0] == pids[1] != pids[2]
+
+
+def test_an_item_that_a_dying_worker_took_is_given_to_another(jobs):
+    """The worker is stopped while it waits, is sent an item that it never reads, and is then killed."""
+
+    def items():
+        yield 0
+        yield 1
+        os.kill(pids[0], signal.SIGSTOP)
+        yield 2
+        yield 3
+
+    pids: list[int] = []
+    for item, pid in Processes(workers=1).map(jobs.process, items()):
+        pids.append(pid)
+        if item == 1:  # by now the next item is on its way
+            os.kill(pids[0], signal.SIGKILL)
+    assert [type(pid) for pid in pids] == [int] * 4
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def test_an_item_that_was_begun_is_not_begun_again(jobs, tmp_path):
+    [(_, failure)] = Processes(workers=1).map(jobs.count_and_die, [str(tmp_path / "begun")])
+    assert failure.message.endswith("exit code 5, in the middle of this item")
+    assert (tmp_path / "begun").read_text() == "."
+
+
+def test_processes_that_cannot_start_are_given_up(jobs, tmp_path, monkeypatch):
+    broken = tmp_path / "python"
+    broken.write_text(f"#!/bin/sh\nprintf . >> {tmp_path}/started\nexit 7\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    found = dict(Processes(workers=1).map(jobs.double, [1, 2]))
+    told = Failure("WorkerLost", "the worker ended by itself with exit code 7, before it began with this item")
+    assert found == {1: told, 2: told}
+    assert (tmp_path / "started").read_text() == "." * 4, "two tries for each item"
 
 
 def test_a_lost_worker_whose_child_lives_on_is_noticed(jobs):

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import optimize
 
 from sclaws.errors import FitError
 from sclaws.fit import solver
-from sclaws.fit.solver import Problem
+from sclaws.fit.problem import Problem, bounds, cholesky_solve
+from sclaws.fit.starts import starts
 from sclaws.laws.noise import Noise
 from sclaws.laws.power_with_floor import PowerWithFloor
 from sclaws.protocols import Param
@@ -28,17 +31,15 @@ class Exponential:
         return theta["a"] * np.exp(-theta["k"] * x["t"]) + theta["b"]
 
 
-def problem(law, x, y, weights=None):
+def problem(law, x, y):
     """One curve each row of ``y``; ``x`` shared."""
     role = law.inputs[0]
-    ends = [solver.bounds(law, {role: x}, row) for row in y]
-    root = np.eye(len(x)) if weights is None else np.diag(np.sqrt(weights))
+    ends = [bounds(law, {role: x}, row) for row in y]
     return Problem(
         law,
         {role: np.broadcast_to(x, y.shape)},
         np.stack([low for low, _ in ends]),
         np.stack([high for _, high in ends]),
-        np.broadcast_to(root, (len(y), *root.shape)),
         log_y=False,
     )
 
@@ -49,8 +50,9 @@ def test_agrees_with_scipy_where_bounds_bind():
     truth = np.column_stack([rng.uniform(0.5, 2.6, 40), rng.uniform(0.05, 3, 40), rng.uniform(-0.7, 0.7, 40)])
     y = truth[:, :1] * np.exp(-truth[:, 1:2] * t) + truth[:, 2:] + 0.05 * rng.standard_normal((40, 12))
     weights = rng.uniform(0.3, 3, 12)
-    ours = problem(Exponential(), t, y, weights)
-    found, cost = solver.best(*solver.solve(ours, y[:, None], solver.starts(ours, y[:, None])))
+    ours = problem(Exponential(), t, y)
+    root = np.broadcast_to(np.sqrt(weights), (40, 1, 12))
+    found, cost = solver.best(*solver.solve(ours, y[:, None], root, starts(ours, y[:, None], root)))
     at_bound = 0
     for row, t_found, c in zip(y, found, cost, strict=True):
 
@@ -74,10 +76,10 @@ def test_stragglers_end_where_they_would_alone():
     y = y + 0.1 * rng.standard_normal(y.shape)
     many = problem(Noise(), x, y)
     start = np.repeat((many.low + many.high)[:, None] / 2, 1, axis=1)
-    _, cost = solver.solve(many, y[:, None], start)
+    _, cost = solver.solve(many, y[:, None], np.ones((400, 1, 9)), start)
     for i in range(0, 400, 37):
         one = many.take(np.array([i]))
-        _, own = solver.solve(one, y[i : i + 1, None], start[i : i + 1])
+        _, own = solver.solve(one, y[i : i + 1, None], np.ones((1, 1, 9)), start[i : i + 1])
         assert own[0, 0] == pytest.approx(cost[i, 0], rel=1e-9)
 
 
@@ -86,8 +88,9 @@ def test_starts_solve_for_linear_parameters():
     truth = {"a": 40.0, "alpha": 0.4, "c": 1.2}
     y = PowerWithFloor().predict({"size": x}, truth)[None]
     ours = problem(PowerWithFloor(), x, y)
-    starts = solver.starts(ours, y[:, None])[0]
-    for a, alpha, c in starts:  # for the exponent that was tried, no other a and c are better
+    for a, alpha, c in starts(ours, y[:, None], np.ones((1, 1, 7)))[
+        0
+    ]:  # for the exponent that was tried, no other a and c are better
         basis = np.column_stack([x ** -np.exp(alpha), np.ones(7)])
         rest = y[0] - basis @ [np.exp(a), c]
         best = y[0] - basis @ np.linalg.lstsq(basis, y[0], rcond=None)[0]
@@ -98,7 +101,7 @@ def test_held_parameters_stay():
     x, y = np.geomspace(10, 1000, 8), np.linspace(0.1, 1.4, 8)[None]
     ours = problem(Noise(), x, y)
     start = np.array([[[1.0, np.log(50.0)], [1.0, np.log(500.0)]]])
-    t, _ = solver.solve(ours, y[:, None], start, np.array([True, False]))
+    t, _ = solver.solve(ours, y[:, None], np.ones((1, 1, 8)), start, np.array([True, False]))
     np.testing.assert_array_equal(t[..., 1], start[..., 1])
     assert (t[..., 0] != 1.0).all()
 
@@ -107,10 +110,42 @@ def test_cholesky_solve():
     rng = np.random.default_rng(1)
     root = rng.normal(size=(5, 7, 4, 4))
     matrix, right = root @ root.mT + np.eye(4), rng.normal(size=(5, 7, 4))
-    found = solver.cholesky_solve(matrix, right, 0.5)
+    found = cholesky_solve(matrix, right, 0.5)
     np.testing.assert_allclose(found, np.linalg.solve(matrix + 0.5 * np.eye(4), right[..., None])[..., 0], rtol=1e-9)
 
 
 def test_unbounded_parameter_is_refused():
     with pytest.raises(FitError, match="Unbounded: parameter 'slope' has bounds -inf .. inf; give finite ones"):
-        solver.bounds(Unbounded(), {"depth": np.ones(3)}, np.ones(3))
+        bounds(Unbounded(), {"depth": np.ones(3)}, np.ones(3))
+
+
+def test_huber_agrees_with_scipy():
+    rng = np.random.default_rng(8)
+    t = np.linspace(0, 4, 15)
+    y = 1.5 * np.exp(-0.8 * t) + 0.2 + 0.02 * rng.standard_normal((20, 15))
+    y[:, ::5] += rng.uniform(-0.6, 0.6, (20, 3))
+    delta = 0.03
+    ours = replace(problem(Exponential(), t, y), delta=delta)
+    _, cost = solver.best(
+        *solver.solve(ours, y[:, None], np.ones((20, 1, 15)), starts(ours, y[:, None], np.ones((20, 1, 15))), True, 400)
+    )
+    for row, c in zip(y, cost, strict=True):
+
+        def residual(p, row=row):
+            return p[0] * np.exp(-np.exp(p[1]) * t) + p[2] - row
+
+        ends = ([0, np.log(0.1), -0.5], [2, np.log(2), 0.5])
+        theirs = optimize.least_squares(residual, [1, 0, 0], bounds=ends, loss="huber", f_scale=delta, xtol=1e-14)
+        assert c <= 2 * theirs.cost * (1 + 1e-5)
+
+
+def test_a_level_without_weight_is_not_there():
+    rng = np.random.default_rng(9)
+    x = np.geomspace(10, 1000, 8)
+    y = Noise().predict({"depth": x}, {"i_max": 2.0, "u_bar": 90.0}) + 0.05 * rng.standard_normal((1, 8))
+    whole, less = problem(Noise(), x, y), problem(Noise(), x[1:], y[:, 1:])
+    weight = np.ones((1, 1, 8))
+    weight[..., 0] = 0
+    start = np.array([[[1.0, 4.0]]])
+    t, _ = solver.solve(whole, y[:, None], weight, start)
+    np.testing.assert_allclose(t, solver.solve(less, y[:, None, 1:], np.ones((1, 1, 7)), start)[0], rtol=1e-7)

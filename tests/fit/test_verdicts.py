@@ -60,6 +60,15 @@ CASES = {
     ),
     "little left of little": ({"left": 0.03, "reached": 0.6}, "follows the law"),
     "no limit known": ({"left": math.nan, "reached": math.nan}, "follows the law"),
+    "one limit and what would settle it": (
+        {"limits": CLOSED | {"u_bar": (812.0, INF)}, "covered": 0.41, "settled": "two more depths would settle it"},
+        "not identifiable: the points cover 41 % of the transition; u_bar > 812 UMI (95 %); "
+        "two more depths would settle it",
+    ),
+    "closed by chance": (
+        {"sure": {"i_max": True, "u_bar": False}},
+        "not identifiable: the points cover 70 % of the transition; u_bar closes at 95 % and not at 99 %",
+    ),
     "constant itself": (
         {"is_constant": True, "gain": (0.2, 0.3)},
         "no law: not constant (gain +0.2 to +0.3)",

@@ -47,6 +47,8 @@ def test_truth_is_looked_up_by_data_set():
     assert known.parameters(truth, {"dataset": "b"}) == {"i_max": 3.0}
     assert known.parameters({"i_max": 1.0, "note": "text"}, {}) == {"i_max": 1.0}
     assert known.parameters(truth, {"dataset": "c"}) == {}
+    assert known.parameters(truth, {}) == {}
+    assert known.parameters({"a": {"i_max": 2.0}}, {"model": "pca"}) == {"i_max": 2.0}
 
 
 @pytest.mark.parametrize(

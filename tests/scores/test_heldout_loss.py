@@ -50,7 +50,8 @@ def test_the_gain_is_paired_by_cell_and_so_far_sharper_than_the_losses():
     assert gain.value == pytest.approx(GAIN.mean())
     assert gain.stderr == pytest.approx(GAIN.std(ddof=1) / 20)
     assert gain.stderr < 0.2 * loss.stderr
-    assert gain.details["baseline"] == pytest.approx((DIFFICULTY + GAIN).mean())
+    assert loss.details["baseline"] == pytest.approx((DIFFICULTY + GAIN).mean())
+    assert gain.details["baseline"] == 0
 
 
 def test_draws_are_those_of_the_cells():

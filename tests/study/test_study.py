@@ -1,5 +1,6 @@
 """A study from words to report: Python and TOML say the same, results show themselves, odd cases end well."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def test_the_same_words_in_python_give_the_same_table(study: Path) -> None:
     words = tomllib.loads(study.read_text())
     other = Study.of(words | {"name": "other"}, study.parent).run(progress=False)
     pd.testing.assert_frame_equal(one.table.to_pandas(), other.table.to_pandas())
-    assert one.report.read_bytes().startswith(b"<!doctype html>") or one.report.stat().st_size > 10_000
+    assert one.report == study.parent / "small.sclaws" / "report.html"
+    assert one.report.read_text().startswith("<!doctype html>\n")
     for shown in (one, one.table, one.fits):
         assert "<t" in shown._repr_html_()
 
@@ -63,6 +65,50 @@ def test_weights_of_a_model_that_cannot_be_loaded_are_refused(study: Path) -> No
     study.write_text('keep = ["weights"]\n' + study.read_text().replace('"random-projection"', '"mine.py:Mine"'))
     with pytest.raises(Exception, match=r"model 'mine.py:Mine' has no 'load'"):
         Study.read(study).check()
+
+
+def test_a_model_that_is_not_trained_has_no_weights_to_keep(study: Path) -> None:
+    text = study.read_text().replace('"random-projection"', '{ use = "oracle", key = "state" }')
+    study.write_text('keep = "weights"\n' + text)
+    Study.read(study).check()
+
+
+def test_the_truth_stands_above_the_fits_it_holds_for(tmp_path: Path) -> None:
+    """The truth of a simulation is that of its proteins: it stands above their curves, and not above a label's."""
+    words = {
+        "dataset": {"use": "simulated-tissue", "n_cells": 600, "n_genes": 60},
+        "split": {"test": 0.5, "valid": 0.1},
+        "models": ["random-projection", "pca"],
+        "signals": {"use": "obsm", "key": "protein"},
+        "scores": "gaussian",
+        "levels": {"umis_per_cell": [20, 60, 180, 500, "all"]},
+        "engine": "serial",
+    }
+    assert "(the truth)" in repr(Study.of(words, tmp_path).run(progress=False))
+    label = words | {"signals": {"use": "obs", "column": "cell_type"}, "scores": "probe", "name": "label"}
+    assert "(the truth)" not in repr(Study.of(label, tmp_path).run(progress=False))
+
+
+def test_status_tells_how_far_the_work_on_a_trial_is(study: Path) -> None:
+    opened = Study.read(study)
+    store, trial = Store.open(opened.out), opened.runs[0].trial
+    with store.lease(trial.key) as mine:
+        assert mine
+        assert f"working: {trial.label} (" in opened.status()
+        store.say(trial.key, "step 3 of 7")
+        assert opened.status().endswith("): step 3 of 7")
+    assert "working" not in opened.status()
+
+
+def test_one_trial_by_key_says_what_went_wrong(study: Path, monkeypatch, capsys) -> None:
+    (study.parent / "bad.py").write_text("class Bad:\n  def fit(self, train, valid, *, seed): raise ValueError('no')\n")
+    study.write_text(study.read_text().replace('"random-projection"', '"bad.py:Bad"'))
+    key = next(run.trial.key for run in Study.read(study).runs if run.trial.label == "Bad")
+    monkeypatch.setattr("sys.argv", ["sclaws", "trial", str(study), key])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 1
+    assert "ValueError: no" in capsys.readouterr().err
 
 
 def test_curves_of_an_axis_are_told_apart_by_the_others() -> None:
@@ -232,3 +278,54 @@ def test_held_out_losses_of_the_models_that_have_one(study: Path) -> None:
     assert (frame.loc[frame["metric"] == "gain", "value"] == 0).all()
     loss = frame[frame["metric"] == "loss"].groupby("umis_per_cell_level")["value"].mean()
     assert loss.is_monotonic_increasing  # more molecules, more bits to say
+
+
+def test_a_fit_of_a_study_takes_what_the_verb_fit_takes(study: Path) -> None:
+    """Several laws, a part that is fitted and one that is predicted, and targets beside the fits."""
+    study.write_text(
+        study.read_text()
+        + '[[fit]]\nlaw = ["noise", "auto"]\ntrain = "umis_per_cell<=100"\ntest = "umis_per_cell>100"\n'
+        'target = ["gap", 1.5]\n'
+    )
+    result = Study.read(study).run(progress=False)
+    assert {"noise", "constant"} <= set(result.fits.frame["law"])
+    assert result.fits.predictions["held_out"].sum() == 2 * 2 * 2 * result.fits.frame["law"].nunique()
+    targets = pd.read_csv(Study.read(study).out / "targets.csv")
+    assert set(targets["rule"]) == {"gap", "value"}
+    assert set(targets.loc[targets["rule"] == "value", "target"]) == {1.5}
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        ("train = 'umis_per_cell<=x'", "fit 1 .*umis_per_cell<=x"),
+        ("train = 'umis<=3'", "fit 1 .*umis.*did you mean"),
+        ("weights = 'some'", "fit 1 .*weights.*some"),
+    ],
+)
+def test_what_a_fit_cannot_take_is_told_and_the_table_stays(study: Path, more: str, match: str) -> None:
+    study.write_text(study.read_text() + f'[[fit]]\nlaw = "noise"\n{more}\n')
+    result = Study.read(study).run(progress=False)
+    assert len(result.table.frame) == 16
+    assert re.search(match, result.warnings[0])
+
+
+def test_levels_that_are_worse_than_the_gene_means_set_no_slope(study: Path) -> None:
+    (study.parent / "bad.py").write_text(
+        "import numpy as np\nclass Bad:\n  has_loss = True\n"
+        "  def fit(self, train, valid, *, seed): self.n = train.n_obs; return self\n"
+        "  def embed(self, view): return np.ones((view.n_obs, 1))\n"
+        "  def losses(self, view, *, seed): return np.linspace(.9, 1.1, view.n_obs) + 20 / self.n\n"
+        "  def baseline_losses(self, view): return np.full(view.n_obs, 1.5)\n"
+    )
+    text = study.read_text().replace(
+        'models = ["random-projection", { use = "pca", dim = 4 }]', 'models = "bad.py:Bad"'
+    )
+    text = text.replace('["gaussian"]', '"heldout-loss"').replace(
+        'umis_per_cell = [20, 60, 150, "all"]', "n_cells = [20, 30, 60, 90, 120]"
+    )
+    study.write_text(text + '[[fit]]\nlaw = "power-with-floor"\ny = "loss"\n')
+    result = Study.read(study).run(progress=False)
+    points = result.fits.predictions
+    assert set(points.loc[points["worse_than_baseline"], "n_cells"]) == {20, 30}
+    assert "4 points worse than baseline, not fitted" in result.fits[0].note

@@ -29,7 +29,6 @@ class NCells:
     version: ClassVar[int] = 1
     on: ClassVar[Literal["rows", "values", "features"]] = "rows"
     whole: ClassVar[bool] = True
-    unit: ClassVar[str] = "cells"
 
     def prepare(self, train: View, level: float, *, seed: int) -> Recipe:
         """Return the recipe for ``level`` cells."""

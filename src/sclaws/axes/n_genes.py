@@ -32,7 +32,6 @@ class NGenes:
     version: ClassVar[int] = 1
     on: ClassVar[Literal["rows", "values", "features"]] = "features"
     whole: ClassVar[bool] = True
-    unit: ClassVar[str] = "genes"
 
     def prepare(self, train: View, level: float, *, seed: int) -> Recipe:
         """Return the recipe for ``level`` genes. "expressed" walks over the training cells once."""

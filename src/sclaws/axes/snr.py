@@ -29,7 +29,6 @@ class Snr:
 
     version: ClassVar[int] = 1
     on: ClassVar[Literal["rows", "values", "features"]] = "values"
-    unit: ClassVar[str] = "1 / variance"
 
     def prepare(self, train: View, level: float, *, seed: int) -> Recipe:
         """Return the recipe for noise of variance ``1 / level``."""

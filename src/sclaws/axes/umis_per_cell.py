@@ -46,7 +46,6 @@ class UmisPerCell:
     mode: Mode = "per-molecule"
     version: ClassVar[int] = 1
     on: ClassVar[Literal["rows", "values", "features"]] = "values"
-    unit: ClassVar[str] = "UMI per cell"
 
     def prepare(self, train: View, level: float, *, seed: int) -> Recipe:
         """Return the recipe for a mean depth of ``level``. One walk over the training cells."""

@@ -1,5 +1,8 @@
 """The far end of an engine that starts processes: takes (work, item), answers with the result, until told to stop.
 
+Each item is answered twice: ``BEGUN`` as soon as it is here, then the result. So the driver knows of a worker that is
+lost whether it was this item that it was lost in.
+
 Its standard input is a lifeline: the driver holds the other end and never writes. When the driver is gone, in whatever
 way, the system closes it and the worker exits at once, in the middle of its work.
 """
@@ -18,6 +21,7 @@ from typing import Any
 
 from sclaws.engines._attempt import attempt, failure
 
+BEGUN = b""  # no pickle is empty
 _HINT = " (work and items must come from a module that a fresh process can import, not from a script or notebook)"
 
 
@@ -33,7 +37,9 @@ def serve(socket: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("500")
     with suppress(_StopError, EOFError, ConnectionError), Connection(socket) as driver:
         while True:
-            driver.send_bytes(_answer(driver.recv_bytes()))
+            message = driver.recv_bytes()
+            driver.send_bytes(BEGUN)
+            driver.send_bytes(_answer(message))
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Several processes on this machine. A worker that crashes or is killed costs its item and is replaced.
+"""Several processes on this machine. A worker that crashes or is killed costs the item it had begun, and is replaced.
 
 Workers are fresh Python processes that import what they need: scripts need no ``if __name__ == "__main__"``, threads
 are limited before any library is loaded, and nothing is inherited by forking. No process outlives the driver.
@@ -20,11 +20,14 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, ClassVar
 
 from sclaws.engines._attempt import failure
+from sclaws.engines._worker import BEGUN
 from sclaws.errors import PluginError
 from sclaws.protocols import Failure
 
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA", "NUMEXPR")
 _GRACE = 2.0  # seconds that workers have to clean up when they are told to stop
+_TRIES = 2  # processes that may be lost before they begin with an item: one that was idle, and one in its place
+_NOT_YET = object()
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,12 @@ class Processes:
                     return
                 yield from done  # only now: meanwhile the workers have their next items
                 done = []
-                for socket in _ready(busy):
-                    idle.append(worker := busy.pop(socket))
-                    done.append((worker.item, worker.take()))
+                for worker in [busy.pop(socket) for socket in _ready(busy)]:
+                    if (answer := worker.take()) is _NOT_YET:
+                        busy[worker.socket] = worker
+                    else:
+                        idle.append(worker)
+                        done.append((worker.item, answer))
         finally:
             _stop(pool)
 
@@ -82,10 +88,16 @@ def _ready(busy: dict[Connection, _Worker]) -> list[Connection]:
 
 
 class _Worker:
-    """A slot: a process at the other end of a socket, started when it is first needed and again when it was lost."""
+    """A slot: a process at the other end of a socket, started when it is first needed and again when it was lost.
+
+    A process that dies while it is idle may take an item into its grave: writing to it still succeeds for a moment. So
+    an item is kept until its process says that it has begun, and given to a fresh one if it never does.
+    """
 
     socket: Connection
     item: Any = None
+    message: bytes | None = None  # the item on its way, until it has begun
+    tries: int = 0
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -97,28 +109,42 @@ class _Worker:
             message = pickle.dumps((work, item), protocol=pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             return failure(error, " (the work or the item cannot be sent to another process)")
-        self.item = item
-        for _ in range(2):  # a process that died while it was idle costs no item
+        self.item, self.message, self.tries = item, message, _TRIES
+        return self._send(message)
+
+    def _send(self, message: bytes) -> Failure | None:
+        while True:
             self._start()
+            self.tries -= 1
             try:
                 self.socket.send_bytes(message)
                 return None
             except OSError:
                 lost = self._bury()
-        return lost
+            if not self.tries:
+                return lost
 
     def take(self) -> Any | Failure:
-        """Return the answer, or how the process ended."""
+        """Return the answer, how the process ended, or ``_NOT_YET`` when the item has begun or begins anew."""
         try:
             if self.is_dead() and not self.socket.poll():
-                return self._bury()
+                return self._lost()
             message = self.socket.recv_bytes()
         except (EOFError, OSError):
-            return self._bury()
+            return self._lost()
+        if message == BEGUN:
+            self.message = None
+            return _NOT_YET
         try:
             return pickle.loads(message)
         except Exception as error:
             return failure(error, " (the result cannot be read in this process)")
+
+    def _lost(self) -> Any | Failure:
+        lost = self._bury()
+        if self.message is None or not self.tries:
+            return lost
+        return self._send(self.message) or _NOT_YET
 
     def is_dead(self) -> bool:
         """Return whether there is no living process."""
@@ -139,7 +165,8 @@ class _Worker:
             self.socket = ours
 
     def _bury(self) -> Failure:
-        return Failure("WorkerLost", _ending(self.end(time.monotonic() + _GRACE)))
+        when = "in the middle of this item" if self.message is None else "before it began with this item"
+        return Failure("WorkerLost", _ending(self.end(time.monotonic() + _GRACE), when))
 
     def end(self, deadline: float) -> int:
         """Wait for the process, kill it at the deadline, and return its exit code."""
@@ -156,12 +183,12 @@ class _Worker:
             self.process = None
 
 
-def _ending(code: int) -> str:
+def _ending(code: int, when: str) -> str:
     if code >= 0:
-        return f"the worker ended by itself with exit code {code}, in the middle of this item"
+        return f"the worker ended by itself with exit code {code}, {when}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
     why = ": out of memory?" if -code == signal.SIGKILL else ""
-    return f"the worker was killed by signal {-code} ({name}{why})"
+    return f"the worker was killed by signal {-code} ({name}{why}), {when}"
 
 
 def _stop(pool: list[_Worker]) -> None:

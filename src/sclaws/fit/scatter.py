@@ -1,10 +1,11 @@
 """How the points of a curve scatter about the law, and what that does to its parameters.
 
-The residuals' covariance is V = S + σ²·[(1 − ρ)·I + ρ·R]: S the sampling errors that the table knows (scores on the
-same test cells err together), R = 1 where two rows are of one replicate, so that ρ·σ² is the variance of a replicate's
-common shift and (1 − ρ)·σ² that of each point. σ and ρ are not estimated but averaged over: their restricted
-likelihood (Patterson & Thompson 1971, Biometrika 58) on a grid, with flat priors on log σ and on ρ in [0, .95], weighs
-every V. Three replicates cannot tell ρ, and the average says so by fewer degrees of freedom.
+The residuals' covariance is V = S + σ²·D^½·[(1 − ρ)·I + ρ·R]·D^½: S the sampling errors that the table knows (scores on
+the same test cells err together), R = 1 where two rows are of one replicate, so that ρ is the share of the variance
+that a replicate's points have in common, D how the variance differs between levels (1 unless weights are asked for).
+σ and ρ are not estimated but averaged over: their restricted likelihood (Patterson & Thompson 1971, Biometrika 58) on
+a grid, with a flat prior on log σ and the arcsine prior on ρ (Jeffreys' for a share, Beta(½, ½)), weighs every V.
+Three replicates cannot tell ρ, and the average says so.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
+from scipy import special
 
 from sclaws.fit.curves import Curves
 from sclaws.protocols import Floats, Ints
 
-RHO = np.linspace(0.0, 0.95, 11)
+RHO = np.sin((np.arange(12) + 0.5) / 12 * np.pi / 2) ** 2  # equal weights on these are the arcsine prior
 _U = np.linspace(-1, 1, 41)
 OFFSETS = 0.3 * np.sinh(4 * _U)  # of log σ² from its moment estimate: dense where the likelihood is sharp
 SPACING = np.cosh(4 * _U)
 DRAWS = 64  # behind S: its entries are as uncertain as variances from 64 draws
+TAIL = 0.025
 
 
 @dataclass(frozen=True)
@@ -37,43 +40,33 @@ class Scatter:
     weight: Floats
     likelihood: Floats
 
-    def weighing(self) -> Floats:
-        """Return (C, n, n), the covariance by which points are weighed, at the average σ² and ρ; 1 on padded diagonals.
+    @property
+    def own(self) -> tuple[Floats, Floats]:
+        """(C,) variance of a point about the law beyond its sampling error, and degrees of freedom (Satterthwaite)."""
+        precision = 1 / np.maximum(self.sigma2, 1e-300)
+        mean = (self.weight * precision).sum(axis=1)
+        spread = (self.weight * (precision - mean[:, None]) ** 2).sum(axis=1)
+        return 1 / mean, np.maximum(2 * mean**2 / np.maximum(spread, 1e-300), 1.0)
 
-        Its correlations are halved. Fully weighed by them, a fit may pass beside all of its points (Peelle's puzzle),
-        since a shift that the model of errors allows is cheaper than a bend; and those of S come from 64 draws, whose
-        inverse would reward chance. Intervals use the full covariance, so they are right for these weights.
+    def half_width(self, linear: Floats) -> Floats:
+        """Return (C, k), half of the 95 % interval of ``linear`` (C, k, n) combinations of the points.
+
+        The quantile of the mixture of normals over the grid: Student's t for independent errors of one unknown σ, and
+        wider where ρ matters and is not known. S itself comes from draws, so that a normal becomes a t, too.
         """
-        n = self.curves.real.shape[1]
-        sigma2 = (self.weight * self.sigma2).sum(axis=1)
-        found = sigma2[:, None, None] * _mixture(self.curves, (self.weight * self.rho).sum(axis=1))
-        if self.curves.sampling is not None:
-            found = found + self.curves.sampling
-        least = 1e-9 * np.trace(found, axis1=1, axis2=2) / n + 1e-300
-        found = found * (0.5 + 0.5 * np.eye(n)) + least[:, None, None] * np.eye(n)
-        both = self.curves.real[:, :, None] * self.curves.real[:, None, :]
-        return found * both + np.eye(n) * (1 - self.curves.real[:, :, None])
-
-    def variance(self, linear: Floats) -> tuple[Floats, Floats]:
-        """Return (C, k) variances and degrees of freedom of ``linear`` (C, k, n) combinations of the points.
-
-        The average of 1/variance over the grid and its spread are those of a χ², whose degrees of freedom they give
-        (Satterthwaite 1946); exact for independent errors of one unknown σ.
-        """
-        own, shift, known = self._parts(linear)
+        spread = np.sqrt(self.curves.spread(self.curves.relative))
+        own, shift, known = self._parts(linear, spread[:, None, :])
         mixed = (1 - self.rho) * own[..., None] + self.rho * shift[..., None]
-        each = known[..., None] + self.sigma2[:, None, :] * mixed
-        precision = 1 / np.maximum(each, 1e-300)
-        mean = (self.weight[:, None] * precision).sum(axis=-1)
-        spread = (self.weight[:, None] * (precision - mean[..., None]) ** 2).sum(axis=-1)
-        variance = 1 / mean
-        share = np.minimum(known / variance, 1.0)
-        inverse = spread / (2 * mean**2) + share**2 / DRAWS
-        return variance, np.clip(1 / np.maximum(inverse, 1e-6), 1.0, 1e6)
+        variance = np.maximum(known[..., None] + self.sigma2[:, None, :] * mixed, 1e-300)
+        scale = np.sqrt(variance)
+        if self.curves.sampling is None:
+            return _quantile(self.weight[:, None, :], scale, None)
+        return _quantile(self.weight[:, None, :], scale, DRAWS / np.maximum((known[..., None] / variance) ** 2, 1e-9))
 
-    def _parts(self, linear: Floats) -> tuple[Floats, Floats, Floats]:
-        own = (linear**2).sum(axis=-1)
-        shift = own if self.curves.same is None else ((linear @ self.curves.same) * linear).sum(axis=-1)
+    def _parts(self, linear: Floats, spread: Floats) -> tuple[Floats, Floats, Floats]:
+        scaled = linear * spread
+        own = (scaled**2).sum(axis=-1)
+        shift = own if self.curves.shared is None else ((scaled @ self.curves.members) ** 2).sum(axis=-1)
         s = self.curves.sampling
         known = np.zeros_like(own) if s is None else ((linear @ s) * linear).sum(axis=-1)
         return own, shift, known
@@ -83,22 +76,41 @@ class Scatter:
         return np.stack([self._noise(c, generator, count) for c, generator in enumerate(generators)])
 
     def _noise(self, c: int, generator: Generator, count: int) -> Floats:
-        n = self.curves.real.shape[1]
-        which = generator.choice(self.weight.shape[1], size=count, p=self.weight[c])
-        sigma, rho = np.sqrt(self.sigma2[c, which])[:, None], self.rho[which][:, None]
         size = int(self.curves.n[c])
-        white = generator.standard_normal((count, size))
-        shift = white
-        if self.curves.same is not None:
-            block = self.curves.same[c, :size, :size]
-            first = block.argmax(axis=1)  # the first row of each row's replicate stands for it
-            shift = generator.standard_normal((count, size))[:, first]
-        out = np.zeros((count, n))
-        out[:, :size] = sigma * (np.sqrt(1 - rho) * white + np.sqrt(rho) * shift)
+        which = np.searchsorted(np.cumsum(self.weight[c]), generator.random(count)).clip(max=len(self.rho) - 1)
+        sigma, rho = np.sqrt(self.sigma2[c, which])[:, None], self.rho[which][:, None]
+        error = generator.standard_normal((count, size)) * (sigma * np.sqrt(1 - rho))
+        if self.curves.shared is not None:
+            codes = self.curves.shared[c, :size]
+            error += (generator.standard_normal((count, codes.max() + 1)) * (sigma * np.sqrt(rho)))[:, codes]
+        error *= np.sqrt(self.curves.relative[c, self.curves.at[c, :size]])
         if self.curves.sampling is not None:
             root = _root(self.curves.sampling[c, :size, :size])
-            out[:, :size] += generator.standard_normal((count, size)) @ root.T
+            error += generator.standard_normal((count, size)) @ root.T
+        out = np.zeros((count, self.curves.real.shape[1]))
+        out[:, :size] = error
         return out
+
+
+def _quantile(weight: Floats, scale: Floats, freedom: Floats | None) -> Floats:
+    """Return the upper 2.5 % quantile of mixtures (last axis) of normals, or of t variables of so many degrees.
+
+    Newton's iteration; the tail is convex, so that it settles from the left. A t is made normal by Wallace's
+    transformation (1959), good to 1e-3 for the 64 and more degrees of freedom here.
+    """
+    found = 2 * np.exp((weight * np.log(scale)).sum(axis=-1))
+    for _ in range(50):
+        z = found[..., None] / scale
+        if freedom is not None:
+            z = (8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(z**2 / freedom))
+        tail = (weight * special.ndtr(-z)).sum(axis=-1)
+        density = (weight * np.exp(-(z**2) / 2) / scale).sum(axis=-1) / np.sqrt(2 * np.pi)
+        moved = np.clip(found + (tail - TAIL) / np.maximum(density, 1e-300), found / 3, found * 3)
+        settled = np.abs(moved - found) <= 1e-7 * found
+        found = moved
+        if settled.all():
+            break
+    return np.asarray(found)
 
 
 def _root(matrix: Floats) -> Floats:
@@ -106,22 +118,21 @@ def _root(matrix: Floats) -> Floats:
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
 
 
-def _mixture(curves: Curves, rho: Floats) -> Floats:
-    """Return (C, n, n) of (1 − ρ)·I + ρ·R."""
-    eye = np.eye(curves.real.shape[1])
-    if curves.same is None:
-        return np.broadcast_to(eye, (len(curves.y), *eye.shape))
-    return (1 - rho)[:, None, None] * eye + rho[:, None, None] * curves.same
-
-
 def scatter(curves: Curves, residual: Floats, slopes: Floats) -> Scatter:
     """Weigh the grid by residuals (C, n) about a fit with derivatives ``slopes`` (C, n, p); zero for padding."""
-    rho = RHO if curves.same is not None else np.zeros(1)
+    rho = RHO if curves.shared is not None else np.zeros(1)
     slopes = slopes / (np.sqrt((slopes**2).sum(axis=1, keepdims=True)) + 1e-300)
-    parts = [_along_sigma(curves, residual, slopes, r) for r in rho]
+    p = np.full(len(slopes), slopes.shape[-1])
+    if curves.shared is not None:
+        offset = _offset(curves, slopes)
+        slopes, p = np.concatenate([slopes, offset[..., None]], axis=-1), p + offset.any(axis=1)
+    scale = np.sqrt(curves.spread(curves.relative)) + (1 - curves.real)
+    both = np.concatenate([residual[..., None], slopes], axis=-1) / scale[..., None]
+    along = _alone if curves.sampling is None else _with_sampling
+    parts = [along(curves, both, scale, float(r), p) for r in rho]
     sigma2, restricted, full = (np.stack(found, axis=1) for found in zip(*parts, strict=True))  # (C, rho, sigma)
-    logs = restricted + np.log(SPACING)
-    flat = logs.reshape(len(logs), -1)
+    full = full - (np.log(scale) * curves.real).sum(axis=1)[:, None, None]
+    flat = (restricted + np.log(SPACING)).reshape(len(full), -1)
     weight = np.exp(flat - flat.max(axis=1, keepdims=True))
     return Scatter(
         curves,
@@ -132,40 +143,81 @@ def scatter(curves: Curves, residual: Floats, slopes: Floats) -> Scatter:
     )
 
 
-def _along_sigma(curves: Curves, residual: Floats, slopes: Floats, rho: float) -> tuple[Floats, Floats, Floats]:
-    """Return σ² (C, T) and the restricted and full log-likelihoods (C, T) along it, at one ρ."""
-    n, p = curves.n, slopes.shape[-1]
-    known, log_mixture, r, jac = _rotated(curves, residual, slopes, rho)
-    sigma2 = _moment(r, jac, n, p)[:, None] * np.exp(OFFSETS)
+def _offset(curves: Curves, slopes: Floats) -> Floats:
+    """Return (C, n) what a common offset of all points is beyond the law's own slopes; zero where it is one of them.
+
+    It is one more fixed effect where replicates are weighed: that all of them lie off the law by as much is the law's
+    misfit, and says nothing of how replicates differ. Their variance is judged by their differences.
+    """
+    gram = slopes.mT @ slopes + 1e-10 * np.eye(slopes.shape[-1])
+    along = np.linalg.solve(gram, (slopes * curves.real[..., None]).sum(axis=1)[..., None])
+    rest = curves.real - (slopes @ along)[..., 0]
+    size = np.sqrt((rest**2).sum(axis=1, keepdims=True))
+    return np.where(size > 0.02 * np.sqrt(curves.n)[:, None], rest / np.maximum(size, 1e-300), 0.0)
+
+
+Along = tuple[Floats, Floats, Floats]  # σ² (C, T), and the restricted and full log-likelihoods (C, T) along it
+
+
+def _alone(curves: Curves, both: Floats, scale: Floats, rho: float, p: Ints) -> Along:
+    """The likelihood at one ρ when nothing is known of the errors: only sums over replicates are needed."""
+    del scale
+    gram, log_mixture = both.mT @ both, np.zeros(len(both))
+    if curves.shared is not None:
+        members = curves.members
+        size = members.sum(axis=1)
+        sums = members.mT @ both
+        gram = (gram - (sums * (rho / (1 - rho + rho * size))[..., None]).mT @ sums) / (1 - rho)
+        log_mixture = (np.log1p(rho * size / (1 - rho))).sum(axis=1) + curves.n * np.log1p(-rho)
+    n = curves.n
+    hessian = gram[:, 1:, 1:] + 1e-12 * np.eye(gram.shape[-1] - 1)
+    explained = (gram[:, 0, 1:] * np.linalg.solve(hessian, gram[:, 1:, :1])[..., 0]).sum(axis=-1)
+    total = np.maximum(gram[:, 0, 0], 0.0)
+    sigma2 = _sigma2(np.maximum(total - explained, 0.0), n, p)
+    log_det = n[:, None] * np.log(2 * np.pi * sigma2) + log_mixture[:, None]
+    full = -0.5 * (log_det + total[:, None] / sigma2)
+    less = np.linalg.slogdet(hessian)[1][:, None] - p[:, None] * np.log(sigma2) - explained[:, None] / sigma2
+    return sigma2, full - 0.5 * less, full
+
+
+def _with_sampling(curves: Curves, both: Floats, scale: Floats, rho: float, p: Ints) -> Along:
+    """The likelihood at one ρ beside known sampling errors S: in the basis where S and the mixture are diagonal."""
+    n, ridge = curves.n, 1e-12 * np.eye(both.shape[-1] - 1)
+    known, log_mixture, both = _rotated(curves, both, scale, rho)
+    r, jac = both[..., 0], both[..., 1:]
+    hessian = jac.mT @ jac + ridge
+    pull = (jac * r[..., None]).sum(axis=1)
+    rest = (r**2).sum(axis=1) - (pull * np.linalg.solve(hessian, pull[..., None])[..., 0]).sum(axis=1)
+    sigma2 = _sigma2(rest, n, p)
     total = known[:, None, :] + sigma2[..., None]
     weighted = jac[:, None] / total[..., None]
-    hessian = weighted.mT @ jac[:, None] + 1e-12 * np.eye(p)
+    hessian = weighted.mT @ jac[:, None] + ridge
     pull = (weighted * r[:, None, :, None]).sum(axis=-2)
     square = (r[:, None] ** 2 / total).sum(axis=-1)
     explained = (pull * np.linalg.solve(hessian, pull[..., None])[..., 0]).sum(axis=-1)
-    padding = residual.shape[1] - n  # padded rows have the eigenvalue σ² each
+    padding = both.shape[1] - n  # padded rows have the eigenvalue σ² each
     log_det = np.log(total).sum(axis=-1) - padding[:, None] * np.log(sigma2) + log_mixture[:, None]
     full = -0.5 * (log_det + square + n[:, None] * np.log(2 * np.pi))
     return sigma2, full - 0.5 * (np.linalg.slogdet(hessian)[1] - explained), full
 
 
-def _rotated(curves: Curves, residual: Floats, slopes: Floats, rho: float) -> tuple[Floats, Floats, Floats, Floats]:
+def _rotated(curves: Curves, both: Floats, scale: Floats, rho: float) -> tuple[Floats, Floats, Floats]:
     """Return eigenvalues of S relative to the mixture, log |mixture|, and residuals and slopes in their basis."""
-    root = np.linalg.cholesky(_mixture(curves, np.full(len(residual), rho)))
+    assert curves.sampling is not None
+    mixture = np.broadcast_to(np.eye(both.shape[1]), (len(both), both.shape[1], both.shape[1]))
+    if curves.shared is not None:
+        members = curves.members
+        mixture = (1 - rho) * mixture + rho * (members @ members.mT)
+        mixture = mixture + rho * (1 - curves.real)[:, :, None] * np.eye(both.shape[1])
+    root = np.linalg.cholesky(mixture)
     log_mixture = 2 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
-    both = np.concatenate([residual[..., None], slopes], axis=-1)
-    both = np.linalg.solve(root, both) if rho else both
-    known = np.zeros(residual.shape)
-    if curves.sampling is not None:
-        inner = np.linalg.solve(root, np.linalg.solve(root, curves.sampling).mT)
-        known, basis = np.linalg.eigh((inner + inner.mT) / 2)
-        known, both = np.maximum(known, 0), basis.mT @ both
-    return known, log_mixture, both[..., 0], both[..., 1:]
+    sampling = curves.sampling / (scale[:, :, None] * scale[:, None, :])
+    inner = np.linalg.solve(root, np.linalg.solve(root, sampling).mT)
+    known, basis = np.linalg.eigh((inner + inner.mT) / 2)
+    return np.maximum(known, 0), log_mixture, basis.mT @ np.linalg.solve(root, both)
 
 
-def _moment(r: Floats, jac: Floats, n: Ints, p: int) -> Floats:
-    """Return (C,) the moment estimate of σ², never quite zero, so that an exact fit has a scale, too."""
-    hessian = jac.mT @ jac + 1e-12 * np.eye(p)
-    pull = (jac * r[..., None]).sum(axis=1)
-    rest = (r**2).sum(axis=1) - (pull * np.linalg.solve(hessian, pull[..., None])[..., 0]).sum(axis=1)
-    return np.maximum(rest, 1e-26) / np.maximum(n - p, 1)
+def _sigma2(rest: Floats, n: Ints, p: Ints) -> Floats:
+    """Return σ² (C, T) about its moment estimate, never quite zero, so that an exact fit has a scale, too."""
+    found: Floats = (np.maximum(rest, 1e-26) / np.maximum(n - p, 1))[:, None] * np.exp(OFFSETS)
+    return found

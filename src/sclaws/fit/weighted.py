@@ -1,8 +1,14 @@
-"""One law on many curves: first plain least squares, then weighted by the scatter that is found, with its variances."""
+"""One law on many curves: the least-squares fit, what it leaves, and how well each parameter is then known.
+
+The estimate is plain least squares, or each level is weighed by the inverse of its variance; correlations never enter
+the weights, since a fit that is weighed by them may pass beside all of its points (Peelle's puzzle). They enter the
+intervals, which use the full covariance and so are right for these weights.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -11,18 +17,22 @@ from sclaws.errors import FitError
 from sclaws.fit import solver
 from sclaws.fit.curves import Curves
 from sclaws.fit.intervals import inverse
+from sclaws.fit.problem import Problem, bounds, trust
 from sclaws.fit.scatter import Scatter, scatter
-from sclaws.fit.solver import Problem
+from sclaws.fit.starts import starts
 from sclaws.protocols import Floats, Law
+
+CLOSE = 1e-6  # a draw need not be more exact than its own error
+STAGES = 8  # from least squares to a small delta of Huber's loss
 
 
 @dataclass(frozen=True)
 class Solution:
     """The best fit of a law to each of C curves.
 
-    ``t`` (C, p) on the searched scale with its (C,) ``cost``; ``target`` (C, 1, m) the weighted level means, ``means``
-    (C, m, n) what takes points to them; ``fitted`` (C, n). ``variance`` and ``freedom`` (C, p) under the full
-    covariance, ``weighted`` (C, p) variances in the fit's own weights; ``aicc`` (C,).
+    ``t`` (C, p) on the searched scale with its (C,) ``cost``; ``target`` and root ``weight`` (C, 1, m) of the levels;
+    ``fitted`` (C, n); ``half`` (C, p) half widths of 95 % intervals under the full covariance, were the law straight;
+    ``weighted`` (C, p) variances in the fit's own weights; ``aicc`` (C,).
     """
 
     problem: Problem
@@ -30,48 +40,77 @@ class Solution:
     t: Floats
     cost: Floats
     target: Floats
-    means: Floats
+    weight: Floats
     fitted: Floats
     scatter: Scatter
-    variance: Floats
-    freedom: Floats
+    half: Floats
     weighted: Floats
     aicc: Floats
 
+    @property
     def residual(self) -> Floats:
         """(C, n) residuals, zero for padding."""
         return (self.curves.y - self.fitted) * self.curves.real
 
     def draws(self, generators: list[Generator], count: int) -> Floats:
-        """Return (C, count, p) refits to points simulated from this fit and its scatter: a parametric bootstrap."""
-        noise = self.scatter.noise(generators, count)
-        expected = self.problem.predict(self.t[:, None, :])
-        simulated = expected + noise @ self.means.mT
+        """Return (C, count, p) refits to simulated points: a parametric bootstrap.
+
+        With Huber's loss, which is for errors that no normal describes, refits to points drawn with replacement.
+        """
         start = np.repeat(self.t[:, None, :], count, axis=1)
-        return solver.solve(self.problem, simulated, start, iterations=40)[0]
+        if math.isfinite(self.problem.delta):
+            weight = self.weight * np.sqrt(_counts(self.curves, generators, count))
+            return solver.solve(self.problem, self.target, weight, start, iterations=60, close=CLOSE)[0]
+        noise = self.scatter.noise(generators, count) @ _means(self.curves)
+        simulated = self.problem.predict(self.t[:, None, :]) + noise
+        return solver.solve(self.problem, simulated, self.weight, start, iterations=40, close=CLOSE)[0]
+
+    def left_out(self) -> Floats:
+        """Return (C,) root mean squared errors of rows that are predicted from a fit without their nominal level."""
+        numbers = np.arange(self.curves.place.max() + 1)
+        kept = (self.curves.place[:, None, :] != numbers[None, :, None]).astype(float)  # (C, D, m)
+        start = np.repeat(self.t[:, None, :], len(numbers), axis=1)
+        t = solver.solve(self.problem, self.target, self.weight * kept, start, iterations=40, close=CLOSE)[0]
+        at = np.maximum(self.curves.place, 0)[:, None, :]
+        predicted = np.take_along_axis(self.problem.predict(t), at, axis=1)[:, 0]
+        error = (self.curves.y - self.curves.spread(predicted)) * self.curves.real
+        return np.sqrt((error**2).sum(axis=1) / self.curves.n)
 
 
 @np.errstate(all="ignore")
-def solve(law: Law, columns: dict[str, str], curves: Curves, log_y: bool) -> Solution:
-    """Return the fits of ``law``, whose roles are bound by ``columns`` {role: column}; raises ``FitError``.
-
-    With replicates or known sampling errors the weights come from the scatter of the fit before: twice, which is
-    enough for them to settle.
-    """
+def solve(law: Law, columns: dict[str, str], curves: Curves, log_y: bool, delta: float = math.inf) -> Solution:
+    """Return the fits of ``law``, whose roles are bound by ``columns`` {role: column}; raises ``FitError``."""
     x = {role: curves.z if column == "z" else curves.x[column] for role, column in columns.items()}
     low, high = _bounds(law, x, curves, log_y)
-    problem = Problem(law, x, low, high, curves.levels, log_y)
-    eye = np.broadcast_to(np.eye(curves.real.shape[1]), (len(curves.y), *curves.real.shape[1:], curves.real.shape[1]))
-    problem, target, means, white = _weigh(problem, curves, eye)
-    many, costs = solver.solve(problem, target, solver.starts(problem, target))
+    problem = Problem(law, x, low, high, log_y)
+    count = curves.count
+    target = (curves.summed(curves.y) / np.maximum(count, 1))[:, None, :]
+    weight = np.sqrt(count / curves.relative)[:, None, :]
+    iterations = 4 if all(param.linear for param in problem.params.values()) else 80  # then starts are the answer
+    many, costs = solver.solve(problem, target, weight, starts(problem, target, weight), iterations=iterations)
     t, cost = solver.best(many, costs)
     if not np.isfinite(cost).all():
-        raise FitError(f"{type(law).__name__} gives no finite value at some point: does it allow an input of 0?")
-    if curves.same is not None or curves.sampling is not None:
-        for _ in range(2):
-            problem, target, means, white = _weigh(problem, curves, _scatter(problem, curves, t).weighing())
-            t, cost = solver.best(*solver.solve(problem, target, np.concatenate([t[:, None], many], axis=1)))
-    return _described(problem, curves, t, cost, target, means, white)
+        where = ", ".join(columns.values())
+        raise FitError(
+            f"{type(law).__name__} gives no finite value at some point: does it allow {where} = 0, or numbers of this "
+            "size? leave out the law or the row"
+        )
+    if math.isfinite(delta):
+        problem, t, cost = _robust(problem, target, weight, many, delta)
+    return _described(problem, curves, t, cost, target, weight)
+
+
+def _robust(
+    problem: Problem, target: Floats, weight: Floats, many: Floats, delta: float
+) -> tuple[Problem, Floats, Floats]:
+    """Follow the minimum from least squares to Huber's loss, because a small delta alone makes it hard to find."""
+    rest = np.abs(target - problem.predict(many))
+    widest = max(float(rest[np.isfinite(rest)].max()), delta)
+    for stage in np.geomspace(widest, delta, STAGES):
+        problem = Problem(problem.law, problem.x, problem.low, problem.high, problem.log_y, float(stage))
+        many, costs = solver.solve(problem, target, weight, many, iterations=200, close=1e-13)
+    t, cost = solver.best(many, costs)
+    return problem, t, cost
 
 
 def _bounds(law: Law, x: dict[str, Floats], curves: Curves, log_y: bool) -> tuple[Floats, Floats]:
@@ -79,54 +118,41 @@ def _bounds(law: Law, x: dict[str, Floats], curves: Curves, log_y: bool) -> tupl
     for c in range(len(curves.y)):
         some = curves.levels[c] > 0
         y = curves.y[c][curves.real[c] > 0]
-        both.append(solver.bounds(law, {role: v[c][some] for role, v in x.items()}, np.exp(y) if log_y else y))
+        both.append(bounds(law, {role: v[c][some] for role, v in x.items()}, np.exp(y) if log_y else y))
     return np.stack([low for low, _ in both]), np.stack([high for _, high in both])
 
 
-def _weigh(problem: Problem, curves: Curves, covariance: Floats) -> tuple[Problem, Floats, Floats, Floats]:
-    """Return the problem with weights, the level means (C, 1, m), (C, m, n) the means' weights, and V⁻¹P (C, n, m)."""
-    incidence = curves.incidence
-    white = np.linalg.solve(covariance, incidence)
-    missing = (1 - curves.levels)[:, :, None] * np.eye(curves.levels.shape[1])
-    precision = incidence.mT @ white + missing
-    means = np.linalg.solve(precision, white.mT)
-    root = np.linalg.cholesky((precision + precision.mT) / 2) * curves.levels[:, None, :] * curves.levels[:, :, None]
-    target = (means @ curves.y[..., None])[..., 0] * curves.levels
-    return replace(problem, whiten=root), target[:, None, :], means, white
+def _means(curves: Curves) -> Floats:
+    """Return (C, n, m): what takes values at rows to their means at levels."""
+    at = curves.at[..., None] == np.arange(curves.levels.shape[1])
+    return np.asarray(at * curves.real[..., None] / np.maximum(curves.count, 1)[:, None, :])
 
 
-def _at_points(curves: Curves, values: Floats) -> Floats:
-    """Return values at levels (C, m, …) as values at points (C, n, …), zero for padding."""
-    shape = (*curves.at.shape, *(1,) * (values.ndim - 2))
-    return np.take_along_axis(values, curves.at.reshape(shape), axis=1) * curves.real.reshape(shape)
+def _counts(curves: Curves, generators: list[Generator], count: int) -> Floats:
+    """Return (C, count, m): how often each row, a level of its own, is drawn with replacement."""
+    out = np.zeros((len(generators), count, curves.levels.shape[1]))
+    for c, (generator, n) in enumerate(zip(generators, curves.n, strict=True)):
+        out[c, :, :n] = generator.multinomial(n, np.full(n, 1 / n), size=count)
+    return out
 
 
-def _scatter(problem: Problem, curves: Curves, t: Floats) -> Scatter:
+def _described(problem: Problem, curves: Curves, t: Floats, cost: Floats, target: Floats, weight: Floats) -> Solution:
     f = problem.predict(t[:, None])
-    slopes = np.nan_to_num(problem.jacobian(t[:, None], f)[:, 0])
-    return scatter(curves, (curves.y - _at_points(curves, f[:, 0])) * curves.real, _at_points(curves, slopes))
-
-
-def _described(
-    problem: Problem, curves: Curves, t: Floats, cost: Floats, target: Floats, means: Floats, white: Floats
-) -> Solution:
-    found = _scatter(problem, curves, t)
-    f = problem.predict(t[:, None])
-    slopes = np.nan_to_num(problem.jacobian(t[:, None], f)[:, 0])
-    whitened = problem.whiten.mT @ slopes
-    covariance = inverse(whitened.mT @ whitened)
-    linear = covariance @ (white @ slopes).mT  # (C, p, n): how far each point pulls each parameter
-    variance, freedom = found.variance(linear)
+    slopes = np.nan_to_num(np.stack([column[:, 0] for column in problem.jacobian(t[:, None], f)], axis=-1))
+    fitted = curves.spread(f[:, 0])
+    found = scatter(curves, (curves.y - fitted) * curves.real, curves.spread(slopes))
+    root = weight[:, 0] * np.broadcast_to(trust(problem, target - f), weight.shape)[:, 0]
+    pulls = slopes * root[..., None] ** 2
+    covariance = inverse(pulls.mT @ slopes)
+    each = curves.spread(pulls / np.maximum(curves.count, 1)[..., None])  # (C, n, p): how far each point pulls
+    half = found.half_width(covariance @ each.mT)
     weighted = np.diagonal(covariance, axis1=1, axis2=2)
-    fitted = _at_points(curves, f[:, 0])
-    return Solution(
-        *(problem, curves, t, cost, target, means, fitted, found),
-        *(variance, freedom, weighted, _aicc(found, curves, t.shape[1])),
-    )
+    aicc = _aicc(found, curves, t.shape[1])
+    return Solution(problem, curves, t, cost, target, weight, fitted, found, half, weighted, aicc)
 
 
 def _aicc(found: Scatter, curves: Curves, p: int) -> Floats:
     """Akaike's criterion with the small-sample term (Hurvich & Tsai 1989); infinite when there are too few points."""
-    k = p + 1 + (curves.same is not None)
+    k = p + 1 + (curves.shared is not None)
     spare = curves.n - k - 1
     return np.where(spare > 0, -2 * found.likelihood + 2 * k + 2 * k * (k + 1) / np.maximum(spare, 1), np.inf)

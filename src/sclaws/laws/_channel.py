@@ -13,23 +13,23 @@ import numpy as np
 
 from sclaws.protocols import Floats
 
-_TWO_LN2 = 2 * np.log(2.0)
+TWO_LN2 = 2 * np.log(2.0)
 MOST = 50.0  # bits: far beyond any measurement, and e^k is still a number
 
 
 def bits(depth: Any, u_bar: Any, top: Any, channels: Any = 1.0) -> Floats:
     """Return the information at ``depth`` ≥ 0, from 0 to ``top`` bits; arrays broadcast."""
     depth = np.asarray(depth, dtype=float)
-    gain = np.expm1(_TWO_LN2 * np.asarray(top) / channels)
-    return np.asarray(channels * np.log1p(depth / (depth + u_bar) * gain) / _TWO_LN2)
+    gain = np.expm1(TWO_LN2 * np.asarray(top) / channels)
+    return np.asarray(channels * np.log1p(depth / (depth + u_bar) * gain) / TWO_LN2)
 
 
 def depth_for(wanted: Any, u_bar: Any, top: Any, channels: Any = 1.0) -> Floats:
     """Return the depth for ``wanted`` bits: 0 when none are wanted, infinite from ``top`` on."""
     wanted, top = np.maximum(np.asarray(wanted, dtype=float), 0.0), np.asarray(top, dtype=float)
-    missing = -np.expm1(_TWO_LN2 * np.minimum(wanted - top, 0.0) / channels)
+    missing = -np.expm1(TWO_LN2 * np.minimum(wanted - top, 0.0) / channels)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        found = u_bar * np.expm1(_TWO_LN2 * wanted / channels) * np.exp(-_TWO_LN2 * top / channels) / missing
+        found = u_bar * np.expm1(TWO_LN2 * wanted / channels) * np.exp(-TWO_LN2 * top / channels) / missing
     return np.where(wanted < top, found, np.inf)
 
 

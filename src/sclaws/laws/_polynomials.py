@@ -1,4 +1,4 @@
-"""Rivals without a theory, for verdicts: a line and a parabola in log x. Private: they explain nothing."""
+"""Rivals without a theory, for verdicts: line, parabola and thirds in log x. Private: they explain nothing."""
 
 from __future__ import annotations
 
@@ -38,10 +38,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Parabola:
-    """y = start + first·(z − z²/2) + last·z²/2: ``first`` and ``last`` are the slopes at the two ends.
-
-    A curve turns round when the two slopes differ from zero with opposite signs.
-    """
+    """y = start + first·(z − z²/2) + last·z²/2: ``first`` and ``last`` are the slopes at the two ends."""
 
     inputs: ClassVar[tuple[str, ...]] = ("z",)
     params: ClassVar[Mapping[str, Param]] = {"start": _FREE, "first": _FREE, "last": _FREE}
@@ -50,6 +47,27 @@ class Parabola:
         """Return y."""
         half = x["z"] ** 2 / 2
         return np.asarray(theta["start"] + theta["first"] * (x["z"] - half) + theta["last"] * half)
+
+    def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
+        """Return bounds that never bind."""
+        del x
+        return _wide(y, self.params)
+
+
+@dataclass(frozen=True)
+class Thirds:
+    """One value in each third of the range: ``first`` and ``last`` are the steps from one third to the next.
+
+    A curve turns round when the two steps differ from zero with opposite signs. End slopes of a parabola would not do:
+    a curve that is flat and then rises has a parabola that falls first.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("z",)
+    params: ClassVar[Mapping[str, Param]] = {"start": _FREE, "first": _FREE, "last": _FREE}
+
+    def predict(self, x: Mapping[str, Floats], theta: Mapping[str, Floats]) -> Floats:
+        """Return y."""
+        return np.asarray(theta["start"] + theta["first"] * (x["z"] > 1 / 3) + theta["last"] * (x["z"] > 2 / 3))
 
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
         """Return bounds that never bind."""

@@ -48,6 +48,13 @@ class Noise:
         top = np.asarray(theta["i_max"])
         return self.inverse(0.05 * top, theta), self.inverse(0.95 * top, theta)
 
+    def collapse(self, x: Mapping[str, Floats], y: Floats, theta: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        """Return u/ū and (4^I − 1)/(4^I_max − 1), on which every curve is s(r) = r/(1 + r), whatever its I_max."""
+        ratio = np.asarray(x["depth"] / theta["u_bar"])
+        return ratio, np.asarray(
+            np.expm1(_channel.TWO_LN2 * np.asarray(y)) / np.expm1(_channel.TWO_LN2 * theta["i_max"])
+        )
+
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
         """Return where to search, from the data."""
         return _channel.bounds(x["depth"], y)

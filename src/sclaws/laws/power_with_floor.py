@@ -45,6 +45,10 @@ class PowerWithFloor:
         """Return the loss at infinite size, the floor c."""
         return np.asarray(theta["c"])
 
+    def collapse(self, x: Mapping[str, Floats], y: Floats, theta: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        """Return P^α/a and the excess L − c over the floor, which on every curve is one over the other."""
+        return np.asarray(x["size"] ** theta["alpha"] / theta["a"]), np.asarray(np.asarray(y) - theta["c"])
+
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
         """Return where to search: c far around the data, a to match."""
         return {"a": _powers.coefficient(x["size"], y), "c": _powers.around(y)}

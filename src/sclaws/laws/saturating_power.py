@@ -54,6 +54,10 @@ class SaturatingPower:
         top = np.where(np.asarray(theta["i_inf"]) > 0, theta["i_inf"], np.nan)
         return self.inverse(0.05 * top, theta), self.inverse(0.95 * top, theta)
 
+    def collapse(self, x: Mapping[str, Floats], y: Floats, theta: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        """Return (N/N_sat)^s and the deficit I_∞ − I in bits, which on every curve is one over the other."""
+        return np.asarray((x["cells"] / theta["n_sat"]) ** theta["s"]), np.asarray(theta["i_inf"] - np.asarray(y))
+
     def bounds(self, x: Mapping[str, Floats], y: Floats) -> dict[str, tuple[float, float]]:
         """Return where to search: N_sat over many decades, because small deficits put it far below the data."""
         cells = x["cells"]

@@ -230,6 +230,17 @@ def _bound(where: Spec, chosen: str) -> Spec:
     return {"data": {"name": "bound"}, "layer": both}
 
 
+def universal(where: Spec, looks: dict[str, Style], about: str) -> Spec:
+    """Return the chart of rescaled points about the one curve of a law."""
+    line = {"type": "line", "strokeWidth": 1.6, "color": "currentColor", "opacity": 0.7, "clip": True, "tooltip": None}
+    opacity = {"condition": {"test": "datum.held_out", "value": 0}, "value": 0.8}
+    tips = [{"field": field, "type": "nominal"} for field in ("model", "at")]
+    look = {"color": _colour(looks), "fill": _colour(looks), "fillOpacity": opacity, "shape": _shape(looks)}
+    mark = {"type": "point", "size": 30, "strokeWidth": 1.2, "clip": True}
+    layers = [_layer("universal", "true", line, where), _layer("scaled", SHOWN, mark, where | look | {"tooltip": tips})]
+    return _chart(layers, about) | {"params": _params(looks, {})}
+
+
 # ── parameters ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def parameter(
     x: Scale | None, value: Scale, looks: dict[str, Style], levels: Mapping[int, str], truth: bool, about: str

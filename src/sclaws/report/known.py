@@ -31,13 +31,21 @@ def parameters(truth: Mapping[str, Any], curve: Mapping[str, Any]) -> dict[str, 
     Where the truth says the information of several signals (``protein_information``), a curve's ceiling is that of its
     own signal, and the other parameters hold for the signal that has the truth's ``i_max``.
     """
-    mine = truth.get(str(curve.get("dataset")), truth)
+    mine = _of_data(truth, curve)
     known = {k: float(v) for k, v in mine.items() if isinstance(v, (int, float)) and math.isfinite(v)}
     told = {k.removesuffix("_information"): v for k, v in known.items() if k.endswith("_information")}
     if not told or "signal" not in curve:
         return known
     ceiling = next((v for name, v in told.items() if name in str(curve["signal"])), None)
     return known if ceiling == known.get("i_max") else {} if ceiling is None else {"i_max": ceiling}
+
+
+def _of_data(truth: Mapping[str, Any], curve: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the truth of a curve's own data set; where curves do not name it, there is only one."""
+    nested = {name: value for name, value in truth.items() if isinstance(value, Mapping)}
+    if "dataset" in curve:
+        return nested.get(str(curve["dataset"]), truth)
+    return next(iter(nested.values())) if len(nested) == 1 else truth
 
 
 def line(one: Fit, grid: Floats, true: Mapping[str, float]) -> tuple[Knot, ...]:

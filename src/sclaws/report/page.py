@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from sclaws.report import charts, sections, words
+from sclaws.report import charts, sections, universal, words
 from sclaws.report.charts import Scale, Style
 from sclaws.report.markup import Html, join, script_json, tag
 from sclaws.report.records import Curve, Panel, Parameter
@@ -33,6 +33,8 @@ class Contents:
     failures: tuple[Mapping[str, Any], ...] = ()
     study_text: str | None = None
     lead: str = ""
+    compared: Html | None = None
+    needed: Html | None = None
 
 
 @functools.cache
@@ -82,7 +84,8 @@ def _meta(title: str, scripts: Sequence[str]) -> list[Html]:
 
 
 def _head(contents: Contents) -> Html:
-    links = [tag("a", name, href=f"#{anchor}") for anchor, name in NAMES.items()]
+    shown = _parts(contents, ())
+    links = [tag("a", name, href=f"#{anchor}") for anchor, name in NAMES.items() if anchor in shown]
     warnings = [tag("p", words.sentence(w), cls="notice") for w in sections.mixed(contents.provenance)]
     lead = tag("p", contents.lead, cls="soft") if contents.lead else None
     return tag("header", tag("h1", contents.title), lead, tag("nav", *links), *warnings)
@@ -92,6 +95,8 @@ NAMES = {
     "found": "What was found",
     "curves": "Curves",
     "parameters": "Fitted parameters",
+    "compared": "Rivals and larger scales",
+    "needed": "What is needed",
     "baselines": "Baselines",
     "run": "What was run",
     "failed": "What failed",
@@ -99,6 +104,11 @@ NAMES = {
 
 
 def _sections(contents: Contents, cards: Sequence[Html]) -> Html:
+    return join(*[join(tag("h2", NAMES[k], id=k), part) for k, part in _parts(contents, cards).items()])
+
+
+def _parts(contents: Contents, cards: Sequence[Html]) -> dict[str, Html]:
+    """Return the sections by anchor, in order; those that have nothing to say are left out."""
     panels = contents.panels
     no_script = tag(
         "noscript", tag("p", "The curves need JavaScript; every number is in the tables below.", cls="notice")
@@ -107,11 +117,13 @@ def _sections(contents: Contents, cards: Sequence[Html]) -> Html:
         "found": sections.found(panels),
         "curves": join(no_script, *cards),
         "parameters": sections.parameters(panels),
+        "compared": contents.compared,
+        "needed": contents.needed,
         "baselines": sections.baselines(panels),
         "run": sections.ran(contents.counts, contents.provenance, contents.study_text),
         "failed": sections.failed(contents.failures),
     }
-    return join(*[join(tag("h2", NAMES[k], id=k), part) for k, part in parts.items()])
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 # ── charts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,8 +139,19 @@ def _panel_charts(index: int, panel: Panel, looks: Mapping[str, Style]) -> dict[
     made = [{"id": f"chart-{index}"} | _main_chart(panel, dict(looks))]
     for k, name in enumerate(drawable(panel)):
         made.append({"id": f"chart-{index}-{k}"} | _parameter_chart(panel, name, dict(looks)))
+    if universal.drawable(panel):
+        made.append({"id": f"chart-{index}-scaled"} | _universal_chart(panel, dict(looks)))
     fields = ["model", "at", *[f"s{i}" for i in range(len(panel.slices))]]
     return {"curves": _rows(fields, rows), "charts": made}
+
+
+def _universal_chart(panel: Panel, looks: dict[str, Style]) -> dict[str, Any]:
+    spec, rows = universal.chart(panel, looks)
+    short = {
+        name: [[_short(v) if isinstance(v, float) else v for v in row] for row in some] for name, some in rows.items()
+    }
+    fields = {"scaled": ["curve", "x", "y", "held_out"], "universal": ["x", "y"]}
+    return {"spec": spec, "data": {name: _rows(fields[name], some) for name, some in short.items()}}
 
 
 def _main_chart(panel: Panel, looks: dict[str, Style]) -> dict[str, Any]:

@@ -13,22 +13,29 @@ import pandas as pd
 
 from sclaws.fit import Fit, Fits
 from sclaws.fit.results import law_name
-from sclaws.report import known, words
+from sclaws.report import comparing, known, parts, words
 from sclaws.report.page import Contents
-from sclaws.report.records import OPEN, Curve, Knot, Panel, Parameter, Point, Slice
+from sclaws.report.records import OPEN, Curve, Knot, Panel, Scaled, Slice
 from sclaws.table import Table
 
 COLOURED = ("model", "method", "algorithm", "architecture")
-REPLICATES = ("replicate", "rep", "repeat", "seed", "fold")
-HELD = "_held_out"
 LINE = (12, 48)  # fewest and most places at which a law's line is drawn
 KNOTS = 6000  # in the whole report
 
 
 def contents(
-    table: Table, fits: Fits, *, title: str, study_text: str | None = None, truth: Mapping[str, Any] | None = None
+    table: Table,
+    fits: Fits,
+    *,
+    title: str,
+    study_text: str | None = None,
+    truth: Mapping[str, Any] | None = None,
+    rules: Sequence[str | float] = (),
 ) -> Contents:
-    """Return all that a report shows. ``truth`` is {parameter: value}, or {data set: {parameter: value}}."""
+    """Return all that a report shows. ``truth`` is {parameter: value}, or {data set: {parameter: value}}.
+
+    ``rules`` are the targets that were asked for; without any, both published rules are shown where they apply.
+    """
     failures = [{str(k): v for k, v in row.items()} for row in table.failures.to_dict("records")]
     counts = [("results", f"{len(table.frame):,}"), ("fitted curves", f"{len(fits):,}")]
     for name in ("dataset", "model", "signal", "score"):
@@ -36,7 +43,10 @@ def contents(
             values = [str(v) for v in pd.unique(table.frame[name].dropna())]
             counts.append((f"{name}s", words.listing(values) if len(values) <= LINE[0] else f"{len(values):,}"))
     made = tuple(panels(table, fits, truth or {}))
-    return Contents(title, made, tuple(counts), table.provenance, tuple(failures), study_text, _lead(table, made))
+    tests = comparing.compared(fits), comparing.needed(fits, rules)
+    return Contents(
+        title, made, tuple(counts), table.provenance, tuple(failures), study_text, _lead(table, made), *tests
+    )
 
 
 def _lead(table: Table, made: Sequence[Panel]) -> str:
@@ -105,10 +115,10 @@ class Group:
         rows = [self.rows(one) for one in self.fits]
         whole = pd.concat(rows)
         inputs = tuple(first.inputs.values())
-        y, unit = _measure(whole, first.y)
-        extra = tuple(_level_column(whole, c) for c in inputs[1:])
-        slices = [_slice(self._limited_rows(whole, c), c, within=False) for c in self.roles.slices]
-        slices += [_slice(whole, c, within=True) for c in extra]
+        y, unit = parts.measure(whole, first.y)
+        extra = tuple(parts.level_column(whole, c) for c in inputs[1:])
+        slices = [parts.slice_of(self._limited_rows(whole, c), c, within=False) for c in self.roles.slices]
+        slices += [parts.slice_of(whole, c, within=True) for c in extra]
         true = known.parameters(truth, first.curve)
         units = known.units(first, inputs, unit)
         curves = [
@@ -130,12 +140,23 @@ class Group:
             criterion=first.criterion,
             slices=tuple(slices),
             curves=tuple(curves),
-            truth=known.line(first, _grid(whole[inputs[0]].to_numpy(float), self.per_line), true)
+            truth=known.line(first, parts.grid(whole[inputs[0]].to_numpy(float), self.per_line), true)
             if len(inputs) == 1
             else (),
             bound=float(bound),
             constants=tuple(constants),
+            scaled=self._scaled("y_scaled"),
+            universal=self._scaled("predicted_scaled"),
         )
+
+    def _scaled(self, column: str) -> tuple[Scaled, ...]:
+        """Return every fitted point rescaled; with one input, the curves of a panel are its fits in their order."""
+        out: list[Scaled] = []
+        for number, one in enumerate(self.fits if len(self.fits) > 1 else ()):
+            found = Fits((one,)).collapse()
+            rows = zip(found["x_scaled"], found[column], found["held_out"], strict=True)
+            out += [(number, float(u), float(v), bool(h)) for u, v, h in rows if words.finite(u) and words.finite(v)]
+        return tuple(out)
 
     def rows(self, one: Fit) -> pd.DataFrame:
         """Return the table's rows that a fit was made of, or that it predicts: those are told by a column ``HELD``."""
@@ -149,7 +170,7 @@ class Group:
         numbers = {c: pd.to_numeric(mine[c], errors="coerce").astype(float) for c in (*inputs, one.y)}
         own = list(map(tuple, pd.DataFrame(numbers)[[*inputs, one.y]].to_numpy(float)))
         kept = [place in held for place in own]
-        return mine.assign(**numbers)[kept].assign(**{HELD: [held[place] for place in own if place in held]})
+        return mine.assign(**numbers)[kept].assign(**{parts.HELD: [held[place] for place in own if place in held]})
 
     def _model(self, one: Fit) -> str:
         return str(one.curve[self.roles.colour]) if self.roles.colour else "all points"
@@ -182,15 +203,19 @@ class Group:
         """Yield the curves of a fit: one, or one a level of the further inputs of its law; the last has the verdict."""
         model = self._model(one)
         own = [
-            None if (model, s.column) in self._free else _label(s, one.curve[s.column]) for s in slices if not s.within
+            None if (model, s.column) in self._free else parts.label(s, one.curve[s.column])
+            for s in slices
+            if not s.within
         ]
         further = [s.column for s in slices if s.within]
-        parts = [rows] if not further else [part for _, part in rows.groupby(further, sort=True)]
-        for i, part in enumerate(parts):
-            levels = (*own, *[_label(s, part[s.column].iloc[0]) for s in slices if s.within])
-            curve = Curve(model, levels, _points(one, part), self._line(one, part), baseline=_is_baseline(model))
-            if i == len(parts) - 1:
-                found = tuple(_parameters(one, {} if curve.baseline else true, units))
+        groups = [rows] if not further else [part for _, part in rows.groupby(further, sort=True)]
+        for i, part in enumerate(groups):
+            levels = (*own, *[parts.label(s, part[s.column].iloc[0]) for s in slices if s.within])
+            curve = Curve(
+                model, levels, parts.points(one, part), self._line(one, part), baseline=parts.is_baseline(model)
+            )
+            if i == len(groups) - 1:
+                found = tuple(parts.parameters(one, {} if curve.baseline else true, units))
                 curve = replace(curve, parameters=found, verdict=one.verdict, note=one.note, r2=one.r2, rmse=one.rmse)
             yield curve
 
@@ -198,7 +223,7 @@ class Group:
         x, *further = one.inputs.values()
         if not one.value:
             return ()
-        grid = _grid(rows[x].to_numpy(float), self.per_line)
+        grid = parts.grid(rows[x].to_numpy(float), self.per_line)
         inputs = {x: grid} | {c: np.full(len(grid), rows[c].mean()) for c in further}
         found = one.predict(inputs, self._sampling(one, rows, grid))
         knots = (
@@ -222,71 +247,3 @@ def _where(frame: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
     for column, value in values.items():
         frame = frame[frame[column].isna() if pd.isna(value) else frame[column] == value]
     return frame
-
-
-# ── parts of a panel ─────────────────────────────────────────────────────────────────────────────────────────────────
-def _is_baseline(model: str) -> bool:
-    return model.endswith("untrained") or model.startswith("gene-mean")
-
-
-def _measure(rows: pd.DataFrame, y: str) -> tuple[str, str]:
-    """Return the name and the unit of what is measured."""
-    if y != "value":
-        return words.column(y), ""
-    name = words.listing([str(v) for v in pd.unique(rows["metric"])]) if "metric" in rows else "value"
-    units = [str(v) for v in pd.unique(rows["unit"].dropna())] if "unit" in rows else []
-    return name, units[0] if len(units) == 1 else ""
-
-
-def _level_column(rows: pd.DataFrame, column: str) -> str:
-    return f"{column}_level" if f"{column}_level" in rows else column
-
-
-def _slice(rows: pd.DataFrame, column: str, within: bool) -> Slice:
-    """Return the levels of a column in order; an unlimited one ("all") is placed by what was measured."""
-    values: dict[str, float] = {}
-    measured = column.removesuffix("_level")
-    for value in sorted(v for v in pd.unique(rows[column].dropna())):
-        text, place = words.level(value), float(value)
-        if math.isinf(place) and measured in rows:
-            place = float(rows.loc[rows[column] == value, measured].mean())
-            text = f"all ({place:,.0f})"
-        values[text] = place
-    finite = {text: place for text, place in values.items() if math.isfinite(place)}
-    return Slice(column, tuple(values), finite, within)
-
-
-def _label(part: Slice, value: Any) -> str | None:
-    if pd.isna(value):
-        return None
-    return part.levels[-1] if math.isinf(value) else words.level(value)
-
-
-def _points(one: Fit, rows: pd.DataFrame) -> tuple[Point, ...]:
-    ends = ("low", "high") if one.y == "value" else (f"{one.y}_low", f"{one.y}_high")
-    replicate = next((c for c in REPLICATES if c in rows), None)
-    predicted = one.predict({c: rows[c].to_numpy(float) for c in one.inputs.values()})["predicted"]
-    x, n = next(iter(one.inputs.values())), len(rows)
-    nothing = [OPEN] * n
-    low, high = (rows[c] if c in rows and pd.api.types.is_numeric_dtype(rows[c]) else nothing for c in ends)
-    names = rows[replicate].map(words.level) if replicate else [""] * n
-    notes = rows["verdict"].where(rows["verdict"] != "ok", "").fillna("") if "verdict" in rows else [""] * n
-    columns = zip(rows[x], rows[one.y], low, high, predicted, names, rows[HELD], notes, strict=True)
-    return tuple(
-        Point(float(u), float(v), float(a), float(b), float(p), str(name), bool(held), str(note))
-        for u, v, a, b, p, name, held, note in columns
-    )
-
-
-def _grid(x: Any, count: int) -> Any:
-    low, high = float(np.min(x)), float(np.max(x))
-    positive = x[x > 0]
-    if low >= 0 and len(positive) and high / positive.min() > 8:  # evenly on a log axis
-        return np.geomspace(positive.min(), high, count)
-    return np.linspace(low, high, count)
-
-
-def _parameters(one: Fit, true: Mapping[str, float], units: Mapping[str, str]) -> Iterator[Parameter]:
-    for name, value in one.value.items():
-        log = getattr(one.law.params[name], "log", False)
-        yield Parameter(name, value, one.low[name], one.high[name], units[name], log, true.get(name, OPEN))

@@ -100,9 +100,15 @@ class Slice:
         return all(level in self.values for level in self.levels)
 
 
+Scaled = tuple[int, float, float, bool]  # number of the curve, x, y, was it held out
+
+
 @dataclass(frozen=True)
 class Panel:
-    """Curves that are compared: one signal, score, data set and law; models and slices vary within."""
+    """Curves that are compared: one signal, score, data set and law; models and slices vary within.
+
+    ``scaled`` their points on the universal curve of the law, ``universal`` that curve itself; empty without one.
+    """
 
     title: str
     law: str
@@ -117,6 +123,8 @@ class Panel:
     truth: tuple[Knot, ...] = ()
     bound: float = OPEN
     constants: tuple[tuple[str, str], ...] = ()
+    scaled: tuple[Scaled, ...] = ()
+    universal: tuple[Scaled, ...] = ()
 
     @property
     def models(self) -> dict[str, bool]:

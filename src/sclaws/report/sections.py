@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from sclaws.report import words
+from sclaws.report import universal, words
 from sclaws.report.charts import Style
 from sclaws.report.markup import Html, cell, facts, join, symbol, table, tag
 from sclaws.report.records import Curve, Panel, Parameter
@@ -26,9 +26,8 @@ def found(panels: Sequence[Panel]) -> Html:
 
 def _headline(panel: Panel) -> Html:
     shown = [c for c in panel.at(panel.largest) if c.verdict and not c.baseline]
-    at = words.listing(
-        [f"{text} {words.column(s.column)}" for s, text in zip(panel.slices, panel.largest, strict=True)]
-    )
+    apart = [(s, text) for s, text in zip(panel.slices, panel.largest, strict=True) if not s.within]
+    at = words.listing([f"{text} {words.column(s.column)}" for s, text in apart])
     where = tag("p", f"With {at}:", cls="soft small") if at else None
     lines = tag("ul", *[tag("li", _finding(curve)) for curve in shown], cls="findings")
     return join(tag("h3", panel.title), where, lines, _tally(panel, len(shown)))
@@ -85,9 +84,19 @@ def curves(panel: Panel, index: int, looks: Mapping[str, Style], drawn: Sequence
         tag("div", *_levels(panel), *[_pill(m, looks[m]) for m in panel.models], cls="controls"),
         main,
         tag("div", *small, cls="small-charts") if small else None,
+        _universal(panel, index),
         tag("p", _key(panel, bool(small)), cls="soft small"),
         cls="card",
     )
+
+
+def _universal(panel: Panel, index: int) -> Html | None:
+    if not universal.drawable(panel):
+        return None
+    head = tag(
+        "h4", "All curves on one", tag("span", f" {panel.law} law, each rescaled by its own fit", cls="soft small")
+    )
+    return tag("div", head, tag("div", id=f"chart-{index}-scaled", cls="chart"))
 
 
 def _heading(name: str) -> Html:

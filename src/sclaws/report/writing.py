@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,17 @@ def write(
     title: str,
     study_text: str | None = None,
     truth: Mapping[str, Any] | None = None,
+    rules: Sequence[str | float] = (),
 ) -> Path:
     """Write ``report.html`` (to a folder, or to a path ending in ``.html``) and return its path.
 
     ``study_text`` is shown as it is. ``truth`` holds what is known of simulated data: {parameter: value}, or
-    {data set: {parameter: value}}. The same input gives the same bytes. Raises ``StoreError`` where nothing can be
-    written.
+    {data set: {parameter: value}}. ``rules`` are targets: "gap", "fraction" or values of y. The same input gives the
+    same bytes. Raises ``StoreError`` where nothing can be written.
     """
     path = Path(folder_or_path)
     path = path if path.suffix.lower() in (".html", ".htm") else path / "report.html"
-    text = page.html(reading.contents(table, fits, title=title, study_text=study_text, truth=truth or {}))
+    text = page.html(reading.contents(table, fits, title=title, study_text=study_text, truth=truth or {}, rules=rules))
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

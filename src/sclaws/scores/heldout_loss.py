@@ -19,7 +19,7 @@ class HeldoutLoss:
 
     Losses of different likelihoods are not comparable (a density's bits depend on the unit of x, a count's do not), so
     ``details["measure"]`` names the reference measure; compare models by ``gain``, baseline less loss on the same
-    cells, positive when the model is better.
+    cells, positive when the model is better. ``details["baseline"]`` is what the baseline itself has: its loss, and 0.
     """
 
     version: ClassVar[int] = 1
@@ -40,11 +40,13 @@ class HeldoutLoss:
         loss = _checked(trained.losses(view, seed=seed), view.n_obs, f"{name}.losses")
         units = _estimate.Units.of(len(loss), view.cell_ids, None)
         details = {"measure": str(getattr(trained, "loss_measure", "not stated by the model"))}
-        out = {"loss": _mean(loss, units, details)}
-        if callable(getattr(trained, "baseline_losses", None)):
-            baseline = _checked(trained.baseline_losses(view), view.n_obs, f"{name}.baseline_losses")
-            out["gain"] = _mean(baseline - loss, units, details | {"baseline": float(baseline.mean())})
-        return out
+        if not callable(getattr(trained, "baseline_losses", None)):
+            return {"loss": _mean(loss, units, details)}
+        baseline = _checked(trained.baseline_losses(view), view.n_obs, f"{name}.baseline_losses")
+        return {
+            "loss": _mean(loss, units, details | {"baseline": float(baseline.mean())}),
+            "gain": _mean(baseline - loss, units, details | {"baseline": 0.0}),
+        }
 
 
 def _checked(losses: Any, n: int, what: str) -> NDArray[np.float64]:

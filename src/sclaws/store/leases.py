@@ -92,6 +92,25 @@ def lease(folder: Path, name: str, scratch: Path) -> Iterator[bool]:
         with suppress(OSError, StoreError), locked(folder):
             if _holder(path) == mine:
                 path.unlink()
+                _note(folder, name).unlink(missing_ok=True)
+
+
+def say(folder: Path, name: str, message: str) -> None:
+    """Leave word of how far the work on ``name`` is; not synced, for nothing is lost with it."""
+    with suppress(OSError):
+        _note(folder, name).write_text(message, encoding="utf-8")
+
+
+def said(folder: Path) -> dict[str, str]:
+    """Return {name: last word} of what is held by processes that live, or that nobody here can judge."""
+    held = [path.stem for path in sorted(folder.glob("*.lease")) if alive(_holder(path) or "") is not False]
+    return {
+        name: _note(folder, name).read_text(encoding="utf-8") if _note(folder, name).exists() else "" for name in held
+    }
+
+
+def _note(folder: Path, name: str) -> Path:
+    return folder / f"{name}.note"
 
 
 def _holder(path: Path) -> str | None:

@@ -21,7 +21,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -32,14 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sclaws.errors import StoreError
-from sclaws.store import documents, leases, trials
+from sclaws.store import documents, leases, opening, trials
 from sclaws.store.documents import DamagedError
+from sclaws.store.opening import STAGING
 from sclaws.store.trials import Stage
 
-VERSION = 1
-_FOLDERS = ("staging", "trials", "runs", "failures", "bundles", "datasets", "leases", "damaged")
-_MARK = "store.json"
-_DAY = 86400.0
+_FOLDERS = (STAGING, "trials", "runs", "failures", "bundles", "datasets", "leases", "damaged")
 Kind = Literal["runs", "failures", "bundles", "datasets"]
 _KINDS: tuple[Kind, ...] = ("runs", "failures", "bundles", "datasets")
 
@@ -61,34 +58,14 @@ class Store:
             if store.folder.exists() and not store.folder.is_dir():
                 raise StoreError(f"{store.folder} is a file: name a folder for the results")
             store.folder.mkdir(parents=True, exist_ok=True)
-        store._recognise()
+        opening.recognise(store.folder, store._scratch())
         with documents.told(store.folder):
             for name in _FOLDERS:
                 (store.folder / name).mkdir(exist_ok=True)
             (probe := store._scratch()).touch()  # better refused now than after the first training
             probe.unlink()
-        store._sweep_staging()
+        opening.sweep(store.folder / STAGING)
         return store
-
-    def _recognise(self) -> None:
-        path = self.folder / _MARK
-        # Listed before the mark is looked for: what another process has made meanwhile comes after its mark.
-        others = sorted(set(self._entries("")) - {"staging"})
-        if (data := documents.read(path)) is None:
-            if others:
-                raise StoreError(
-                    f"{self.folder} holds other things ({others[0]}) and no results: name a new or an empty folder"
-                )
-            with documents.told(self.folder):
-                (self.folder / "staging").mkdir(exist_ok=True)
-            documents.write(path, documents.encode({"sclaws": "results", "version": VERSION}), self._scratch())
-            return
-        try:
-            version = documents.decode(data)["version"]
-        except (DamagedError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} is damaged ({error}): remove this one file, and check the results") from error
-        if version > VERSION:
-            raise StoreError(f"{self.folder} was written by a newer sclaws (format {version}): install that one")
 
     def _entries(self, folder: str) -> list[str]:
         try:
@@ -97,19 +74,7 @@ class Store:
             return []
 
     def _scratch(self) -> Path:
-        return self.folder / "staging" / leases.owned_name()
-
-    def _sweep_staging(self) -> None:
-        """Remove what dead processes left; of other machines, what is a day old."""
-        for entry in os.scandir(self.folder / "staging"):
-            with contextlib.suppress(FileNotFoundError):
-                living = leases.alive(entry.name)
-                if living or (living is None and time.time() - entry.stat().st_mtime < _DAY):
-                    continue
-                if entry.is_dir():
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    Path(entry.path).unlink()
+        return self.folder / STAGING / leases.owned_name()
 
     # ── documents ────────────────────────────────────────────────────────────────────────────────────────────────────
     def _path(self, kind: Kind, key: str) -> Path:
@@ -290,6 +255,14 @@ class Store:
     def lease(self, bundle: str) -> AbstractContextManager[bool]:
         """Return ``with store.lease(bundle) as mine``: ``mine`` is ``False`` when somebody who lives works on it."""
         return leases.lease(self.folder / "leases", bundle, self._scratch())
+
+    def say(self, key: str, message: str) -> None:
+        """Leave word of how far the work on a trial is, as long as it is leased."""
+        leases.say(self.folder / "leases", key, message)
+
+    def said(self) -> dict[str, str]:
+        """Return {trial: last word} of the trials that are being worked on."""
+        return leases.said(self.folder / "leases")
 
     def check(self) -> list[str]:
         """Read every byte; set aside what is damaged; return a sentence for each that has not been made anew."""

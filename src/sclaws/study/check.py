@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from sclaws import trial as trials
-from sclaws.errors import DataError, SclawsError
+from sclaws.errors import DataError, SclawsError, StudyError
 from sclaws.grid import Run, Setting, Trial
 from sclaws.plugins import Spec
 from sclaws.split import refuse_cut_groups
@@ -26,6 +26,13 @@ def check(runs: Sequence[Run]) -> list[str]:
         except SclawsError as error:
             raise type(error)(f"data set {dataset.label}: {error}") from error
     return said
+
+
+def loadable(runs: Iterable[Run]) -> None:
+    """Raise ``StudyError`` for a model whose weights would be kept in vain; one that is not trained has none."""
+    for model in {run.trial.model for run in runs}:
+        if getattr(model.type, "trains", True) and not hasattr(model.type, "load"):
+            raise StudyError(f"keep: model {model.use!r} has no 'load', so its weights would be kept in vain")
 
 
 def columns(runs: Sequence[Run]) -> set[str]:

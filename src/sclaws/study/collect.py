@@ -32,6 +32,8 @@ def table(runs: Sequence[Run], store: Store) -> Table:
             summary = {name: estimate[name] for name in SUMMARY}
             if "entropy" in estimate["details"]:
                 summary["bound"] = estimate["details"]["entropy"]  # what no embedding can tell of a label
+            if "baseline" in estimate["details"]:
+                summary["baseline"] = estimate["details"]["baseline"]  # worse than this may not set a slope
             if several:
                 summary["split"] = run.trial.split.label
             rows.append({"run": run.key, "metric": metric, **common[0], **summary, **common[1]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pandas as pd
 from sclaws import fit
 from sclaws.errors import SclawsError, StudyError, did_you_mean
 from sclaws.fit import Fits
+from sclaws.fit.targets import RULES
 from sclaws.grid import Run, listed
 from sclaws.plugins import Spec
+from sclaws.study.words import HOW
 from sclaws.table import Table
 
 USUAL_LAW = {"umis_per_cell": "noise", "snr": "noise", "n_cells": "saturating-power"}
@@ -64,7 +67,10 @@ def check(fits: Sequence[Mapping[str, Any]], runs: Sequence[Run], columns: Colle
     for number, each in enumerate(fits, start=1):
         where = f"[[fit]] number {number}"
         for law in listed(each["law"]):
-            Spec.of("laws", law, folder).build()
+            _law(law, folder)
+        for target in listed(each.get("target", [])):
+            if target not in RULES and (isinstance(target, bool) or not isinstance(target, (int, float))):
+                raise StudyError(f"{where}: target = {target!r} must be {', '.join(RULES)} or a number")
         for name in listed(each["x"]):
             if name not in known:
                 raise StudyError(f"{where}: unknown column {name!r}; {did_you_mean(name, known)}")
@@ -90,18 +96,28 @@ def fitted(table: Table, fits: Sequence[Mapping[str, Any]], folder: Path) -> tup
     return Fits.join(made), notes
 
 
+def targets(fits: Sequence[Mapping[str, Any]]) -> list[str | float]:
+    """Return the targets that the fits of a study name; without any, both published rules."""
+    named = [target for each in fits for target in listed(each.get("target", []))]
+    return list(dict.fromkeys(named)) or list(RULES)
+
+
+def _law(law: Any, folder: Path) -> Any:
+    return law if law == "auto" else Spec.of("laws", law, folder).build()
+
+
 def _fit(table: Table, each: Mapping[str, Any], folder: Path) -> Fits:
-    laws = [Spec.of("laws", law, folder).build() for law in listed(each["law"])]
+    laws = [_law(law, folder) for law in listed(each["law"])]
     x = listed(each["x"])
     frame = table.frame
     if len(frame):
         # Nothing taken away may be an infinite depth, as of noise that is not there: no place on a curve.
         finite = [np.isfinite(frame[name].astype(float)) for name in x if name in frame]
-        frame = frame[np.logical_and.reduce([frame["metric"] == each["y"], *finite])]
+        frame = frame[np.logical_and.reduce([frame["metric"] == each["y"], *finite])].dropna(axis=1, how="all")
     by = listed(each["by"]) if each.get("by") else curve_columns(frame, x)
-    criterion = each.get("criterion", "linear")
-    chosen = table.where(frame.index)
-    return fit.fit(chosen, laws, x=x, y="value", by=by, replicate="replicate", criterion=criterion)
+    how = {word: each[word] for word in HOW if word in each}
+    chosen = replace(table, frame=frame)
+    return fit.fit(chosen, laws, x=x, y="value", by=by, replicate="replicate", **how)
 
 
 def curve_columns(frame: pd.DataFrame, x: list[str]) -> list[str]:

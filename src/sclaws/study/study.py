@@ -23,7 +23,7 @@ from sclaws.protocols import Engine
 from sclaws.store import Store
 from sclaws.study import check, collect, fitting, told
 from sclaws.study import words as wording
-from sclaws.table import Table
+from sclaws.table import Table, write_csv
 from sclaws.trial import Done, Item, Settings
 
 
@@ -123,8 +123,7 @@ class Study:
     def check(self) -> list[str]:
         """Find out everything that can be wrong before any work is lost; return what was found, in sentences."""
         if "weights" in self.settings().keep:
-            for name in sorted({run.trial.model.use for run in self.runs if not hasattr(run.trial.model.type, "load")}):
-                raise StudyError(f"keep: model {name!r} has no 'load', so its weights would be kept in vain")
+            check.loadable(self.runs)
         fits = self._asked()
         fitting.check(fits, self.runs, {*trials.DEFAULT_AXES, *check.columns(self.runs)}, self.folder)
         said = check.check(self.runs)
@@ -165,8 +164,12 @@ class Study:
         table, fits = self._fitted(done)
         table.write(self.out)
         fits.write(self.out)
+        rules = fitting.targets(self._asked())
+        write_csv(fits.targets(rules), self.out / "targets.csv")
         truth = self.truth()
-        page = report.write(self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth)
+        page = report.write(
+            self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth, rules=rules
+        )
         return Result(table, fits, page, done, truth)
 
     def table(self) -> Table:

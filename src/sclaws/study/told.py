@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from sclaws.grid import Trial
 from sclaws.protocols import Engine
 from sclaws.report import known
 from sclaws.store import Store
@@ -29,9 +30,8 @@ def listing(plan: Plan, engine: Engine) -> str:
     kinds: Counter[str] = Counter()
     for item in plan.items:
         for trial, _ in item.work:
-            levels = ", ".join(f"{s.name} = {s.level:g}" for s in trial.levels) or "everything"
             what = "train and score" if trial.key in plan.train else "score"
-            kinds[f"{trial.label}: {levels} ({what}, {plan.lacking[trial.key]} runs each)"] += 1
+            kinds[f"{trial.label}: {_levels(trial)} ({what}, {plan.lacking[trial.key]} runs each)"] += 1
     workers = getattr(engine, "workers", None) or 1
     lines = [f"  {number} x {kind}" for kind, number in sorted(kinds.items())]
     estimate = (
@@ -41,9 +41,17 @@ def listing(plan: Plan, engine: Engine) -> str:
     return "\n".join([*lines, _progress(plan), estimate if plan.items else "nothing is left to do"])
 
 
+def _levels(trial: Trial) -> str:
+    return ", ".join(f"{s.name} = {s.level:g}" for s in trial.levels) or "everything"
+
+
 def status(plan: Plan, failures: pd.DataFrame, store: Store) -> str:
-    """Return how far a study is: done, missing, failed, damaged."""
+    """Return how far a study is: done, missing, being worked on, failed, damaged."""
     lines = [f"{store.folder}", _progress(plan)]
+    trials = {trial.key: trial for item in plan.items for trial, _ in item.work}
+    for key, word in store.said().items():
+        if key in trials:
+            lines.append(f"working: {trials[key].label} ({_levels(trials[key])}){f': {word}' if word else ''}")
     lines += [f"failed: {row.model} ({row.levels}), {row.step}: {row.message}" for row in failures.itertuples()]
     lines += [f"damaged: {problem}" for problem in store.check()]
     return "\n".join(lines)
@@ -130,4 +138,4 @@ def _interval(row: pd.Series, name: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def _train(trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings
     """Train, store what only the model can give, then publish the trial: from here on it is never trained again."""
     started = time.perf_counter()
     side = data.cells(trial)
-    trained = _fit(trial, side, settings)
+    trained = _fit(trial, side, settings, functools.partial(store.say, trial.key))
     views = {run.view_key: run for run in wanted}
     embeddings = {key: embedding(trained, data.tested(run).view, trial.label) for key, run in views.items()}
     seconds = time.perf_counter() - started
@@ -151,14 +152,14 @@ def _train(trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings
     return trained
 
 
-def _fit(trial: Trial, side: data.Scarce, settings: Settings) -> Trained:
+def _fit(trial: Trial, side: data.Scarce, settings: Settings, progress: Callable[[str], None]) -> Trained:
     model, seed = trial.model.build(), trial.seed("model")
     start = model.untrained if trial.untrained else model.fit
     views = (side.train,) if trial.untrained else (side.train, side.valid)
     if "context" not in inspect.signature(start).parameters:
         return start(*views, seed=seed)  # type: ignore[no-any-return]
     with tempfile.TemporaryDirectory(prefix="sclaws-") as scratch:
-        context = Context(Path(scratch), settings.device, settings.threads)
+        context = Context(Path(scratch), settings.device, settings.threads, progress)
         return start(*views, seed=seed, context=context)  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,41 @@
+"""The cells that members are checked on: counts, and the same cells measured in another way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sclaws.view import View
+
+
+def counts(n: int = 240, p: int = 60, seed: int = 0) -> View:
+    """Return a view of simulated counts with a label, a donor, proteins and a state, for checks and tests."""
+    rng = np.random.default_rng(seed)
+    state = rng.normal(size=(n, 1))
+    rates = np.exp(rng.normal(0, 0.7, p) + state * rng.normal(0, 0.8, (1, p)))
+    values = rng.poisson(rates / rates.sum(axis=1, keepdims=True) * rng.lognormal(5.5, 0.2, (n, 1)))
+    adata = anndata.AnnData(sparse.csr_matrix(values.astype(np.float32)))
+    adata.obs_names = [f"s{seed}-c{i}" for i in range(n)]
+    adata.var_names = [f"g{i}" for i in range(p)]
+    adata.obs["label"] = pd.Categorical(np.where(state[:, 0] > 0, "high", "low"))
+    adata.obs["donor"] = pd.Categorical([f"d{i % 8}" for i in range(n)])
+    adata.obsm["protein"] = state + rng.normal(0, 0.3, (n, 2))
+    adata.obsm["state"] = state
+    return View.of(adata)
+
+
+def measured(n: int = 240, p: int = 60, seed: int = 0) -> View:
+    """Return the same cells with dense values that are no counts."""
+    adata = counts(n, p, seed).to_adata()
+    adata.X = np.log1p(adata.X.toarray())
+    return View.of(adata)
+
+
+def values(view: View) -> Any:
+    """Return the (n, p) values of a view as a dense array."""
+    found = view.to_adata().X
+    return found.toarray() if sparse.issparse(found) else np.asarray(found)

@@ -1,0 +1,123 @@
+"""What a model must do: learn the same from one seed, embed every cell by itself, and keep what it says it has."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sclaws.errors import ModelError
+from sclaws.protocols import Context
+from sclaws.testing import cells
+from sclaws.view import View
+
+
+def check(model: Any) -> None:
+    """Raise ``AssertionError`` unless this is a model of counts, or of values that are no counts."""
+    view, trained = _accepted(model)
+    before = cells.values(view)
+    train, valid, test = _parts(view)
+    found = _embedding(trained, test)
+    again = _embedding(_call(model.fit, train, valid, seed=1), test)
+    assert np.array_equal(found, again), "two fits with one seed embed the same cells differently"
+    _each_cell_by_itself(found, lambda some: _embedding(trained, some), test, "an embedding")
+    if not getattr(model, "trains", True):
+        other = _embedding(_call(model.fit, train.take(np.arange(75)), valid, seed=1), test)
+        assert np.array_equal(found, other), "trains = False, and other training cells give another embedding"
+    if hasattr(model, "untrained"):
+        one, two = (_embedding(_call(model.untrained, train, seed=1), test) for _ in range(2))
+        assert np.array_equal(one, two), "two untrained models with one seed embed the same cells differently"
+    _losses(model, trained, test)
+    _kept(model, trained, test, found)
+    _numbers(model, trained)
+    assert np.array_equal(cells.values(view), before), "the cells' values were changed in place"
+
+
+def _accepted(model: Any) -> tuple[View, Any]:
+    refusals = []
+    for view in (cells.counts(), cells.measured()):
+        train, valid, _ = _parts(view)
+        try:
+            return view, _call(model.fit, train, valid, seed=1)
+        except ModelError as error:
+            refusals.append(str(error))
+    raise AssertionError(f"fit refused counts and other values: {'; '.join(refusals)}")
+
+
+def _parts(view: View) -> tuple[View, View, View]:
+    train, valid, test = (view.take(np.arange(*ends)) for ends in ((0, 150), (150, 180), (180, 240)))
+    return train, valid, test
+
+
+def _call(method: Callable[..., Any], *views: View, **more: Any) -> Any:
+    if "context" not in inspect.signature(method).parameters:
+        return method(*views, **more)
+    with tempfile.TemporaryDirectory() as scratch:
+        return method(*views, **more, context=Context(Path(scratch)))
+
+
+def _embedding(trained: Any, view: View) -> NDArray[Any]:
+    found = np.asarray(trained.embed(view))
+    assert found.ndim == 2 and found.shape[1], f"embed returned shape {found.shape}; (n_cells, dim) is needed"
+    assert len(found) == view.n_obs, f"embed returned {len(found)} rows for {view.n_obs} cells"
+    assert np.isfinite(found).all(), "an embedding is not finite"
+    return found
+
+
+def _each_cell_by_itself(found: NDArray[Any], ask: Callable[[View], NDArray[Any]], test: View, what: str) -> None:
+    order = np.random.default_rng(0).permutation(test.n_obs)
+    moved = ask(test.take(order))
+    assert np.allclose(moved, found[order], rtol=1e-4, atol=1e-5), f"{what} depends on the order of the cells"
+    some = ask(test.take(order[:7]))
+    assert np.allclose(some, found[order[:7]], rtol=1e-4, atol=1e-5), f"{what} depends on the other cells of the view"
+
+
+def _losses(model: Any, trained: Any, test: View) -> None:
+    says, has = bool(getattr(model, "has_loss", False)), hasattr(trained, "losses")
+    assert says == has, f"has_loss = {says}, and what fit returns has {'' if has else 'no '}losses"
+    if not has:
+        return
+    losses = _loss(trained.losses(test, seed=0), test, "losses")
+    assert np.array_equal(losses, trained.losses(test, seed=0)), "one seed gives two values of a loss"
+    assert isinstance(trained.loss_measure, str), "loss_measure must name the reference measure"
+    if hasattr(trained, "baseline_losses"):
+        baseline = _loss(trained.baseline_losses(test), test, "baseline_losses")
+        _each_cell_by_itself(baseline, lambda some: np.asarray(trained.baseline_losses(some)), test, "a baseline loss")
+
+
+def _loss(found: Any, test: View, what: str) -> NDArray[Any]:
+    losses = np.asarray(found)
+    assert losses.shape == (test.n_obs,), f"{what} has shape {losses.shape}; one value a cell is needed"
+    assert np.isfinite(losses).all(), f"{what}: a value is not finite"
+    return losses
+
+
+def _kept(model: Any, trained: Any, test: View, found: NDArray[Any]) -> None:
+    saves, loads = hasattr(trained, "save"), hasattr(model, "load")
+    assert saves == loads, "what is saved cannot be loaded" if saves else "there is a load, and fit's model has no save"
+    if not saves:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        trained.save(Path(folder))
+        assert any(Path(folder).iterdir()), "save wrote nothing into its folder"
+        loaded = model.load(Path(folder))
+        there = _embedding(loaded, test)
+    assert np.allclose(there, found, rtol=1e-5, atol=1e-6), "a model loaded from its folder embeds differently"
+    if hasattr(trained, "losses"):
+        now, then = trained.losses(test, seed=0), loaded.losses(test, seed=0)
+        assert np.allclose(then, now, rtol=1e-5), "a model loaded from its folder has other losses"
+
+
+def _numbers(model: Any, trained: Any) -> None:
+    if hasattr(model, "cost"):
+        costs = [model.cost(*size) for size in ((1000, 1000), (100_000, 1000))]
+        assert all(math.isfinite(cost) and cost > 0 for cost in costs), f"cost is {costs}; seconds above 0 are needed"
+    for name in ("n_params", "train_flops"):
+        if (value := getattr(trained, name, None)) is not None:
+            assert math.isfinite(value) and value >= 0, f"{name} is {value}"

@@ -1,0 +1,158 @@
+"""What a score must do: find what is there, find nothing where nothing is, and refuse what cannot be measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sclaws.errors import ScoreError
+from sclaws.protocols import Estimate, Pairs
+from sclaws.testing import cells
+from sclaws.view import View
+
+_CELLS = 400
+
+
+def check(score: Any) -> None:
+    """Raise ``AssertionError`` unless this is a score."""
+    needs = getattr(score, "needs", "signal")
+    assert needs in ("signal", "model"), f"needs = {needs!r}; 'signal' or 'model'"
+    if needs == "model":
+        _reads_model(score)
+        return
+    view = cells.counts(_CELLS)
+    signals = {"a label": _codes(view), "a continuous signal": view.obsm("protein")}
+    taken = {name: y for name, y in signals.items() if _takes(score, view, y)}
+    assert taken, "neither a label nor a continuous signal was accepted"
+    for y in taken.values():
+        _through_probe(score, view, y)
+        if hasattr(score, "estimate"):
+            _on_arrays(score, view, y)
+
+
+@dataclass(frozen=True)
+class _Probe:
+    view: View
+    embedding: NDArray[Any]
+    pairs: Pairs
+    trained: Any = None
+
+    @classmethod
+    def of(cls, view: View, x: NDArray[Any], y: NDArray[Any], trained: Any = None) -> _Probe:
+        return cls(view, x, Pairs(x, y, np.arange(len(x)), view.cell_ids), trained)
+
+
+@dataclass(frozen=True)
+class _Lossy:
+    """A trained model whose losses are known: ``loss`` bits per gene more or less, and the baseline's one more."""
+
+    loss: float
+    loss_measure: str = "counting measure"
+
+    def embed(self, view: View) -> NDArray[Any]:
+        return np.zeros((view.n_obs, 1))
+
+    def losses(self, view: View, *, seed: int) -> NDArray[Any]:
+        del seed
+        return self.loss + np.random.default_rng(0).normal(0, 0.1, view.n_obs)
+
+    def baseline_losses(self, view: View) -> NDArray[Any]:
+        return 1 + self.losses(view, seed=0)
+
+
+def _codes(view: View) -> NDArray[np.int64]:
+    return np.asarray(view.obs["label"].cat.codes, dtype=np.int64)
+
+
+def _embeddings(view: View) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return an (n, 2) embedding that knows about the signals, and one that knows nothing."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2, view.n_obs, 2))
+    return view.obsm("state") * [1, 0] + noise[0] * [0.5, 1], noise[1]
+
+
+def _takes(score: Any, view: View, y: NDArray[Any]) -> bool:
+    try:
+        score(_Probe.of(view, _embeddings(view)[0], y), seed=0)
+    except ScoreError:
+        return False  # a score may be for labels, or for continuous signals, only
+    return True
+
+
+def _measured(score: Any, probe: _Probe) -> dict[str, Estimate]:
+    found = dict(score(probe, seed=0))
+    assert found, "a score returned no metric"
+    said = getattr(score, "metrics", tuple(found))
+    assert set(found) <= set(said), f"metrics = {said}, and the score returned {sorted(found)}"
+    for estimate in found.values():
+        check_estimate(estimate)
+    assert found == dict(score(probe, seed=0)), "one seed gives two values"
+    return found
+
+
+def _through_probe(score: Any, view: View, y: NDArray[Any]) -> None:
+    x = _embeddings(view)[0]
+    found = _measured(score, _Probe.of(view, x, y))
+    if hasattr(score, "estimate"):
+        bare = score.estimate(x, y, ids=view.cell_ids, seed=0)
+        assert bare in found.values(), "estimate(x, y) says something else than the score of a probe with this x and y"
+    _refused(lambda: score(_Probe.of(view, np.full_like(x, np.nan), y), seed=0), "an embedding of NaN")
+
+
+def _on_arrays(score: Any, view: View, y: NDArray[Any]) -> None:
+    x, blind = _embeddings(view)
+    found = score.estimate(x, y, ids=view.cell_ids, seed=0)
+    assert found.value > 0.1, f"{found.value} bits where there is plenty"
+    nothing = score.estimate(blind, y, seed=0)
+    assert nothing.low <= 0.02, f"independent signal, and the interval starts at {nothing.low} bits"
+    order = np.random.default_rng(1).permutation(len(x))
+    moved = score.estimate(x[order], y[order], ids=view.cell_ids[order], seed=0)
+    assert math.isclose(moved.value, found.value, abs_tol=1e-3), "the same cells in another order have another value"
+    if found.draws:
+        together = np.corrcoef(moved.draws, found.draws)[0, 1]
+        assert together > 0.99, "the same cells in another order have other draws: their signs are not those of the ids"
+    _refused(lambda: score.estimate(x[:10], y[:10], seed=0), "a sample of 10 cells")
+    _refused(lambda: score.estimate(x, y[:-1], seed=0), "a signal of one cell less than the embedding")
+    _refused(lambda: score.estimate(x, np.zeros_like(y), seed=0), "a signal that is the same for every cell")
+
+
+def _reads_model(score: Any) -> None:
+    view = cells.counts(_CELLS)
+    x, y = _embeddings(view)[0], _codes(view)
+    found, better = (_measured(score, _Probe.of(view, x, y, _Lossy(loss))) for loss in (2.0, 1.0))
+    values = [{name: estimate.value for name, estimate in of.items()} for of in (found, better)]
+    assert values[0] != values[1], "a model with a lower loss has the same scores"
+    _refused(lambda: score(_Probe.of(view, x, y, _Lossy(math.nan)), seed=0), "a model whose losses are NaN")
+
+
+def _refused(ask: Any, what: str) -> None:
+    try:
+        ask()
+    except ScoreError:
+        return
+    raise AssertionError(f"{what} was not refused with a ScoreError")
+
+
+def check_estimate(estimate: Estimate) -> None:
+    """Raise ``AssertionError`` unless an estimate is finite, ordered, named and complete.
+
+    Draws must have the spread that ``stderr`` states: a standard deviation of 64 numbers errs by a tenth, seldom by a
+    half.
+    """
+    for name in ("value", "low", "high", "stderr"):
+        assert math.isfinite(getattr(estimate, name)), f"{name} is {getattr(estimate, name)}"
+    inside = estimate.low <= estimate.value <= estimate.high
+    assert inside, f"{estimate.value} is not in its interval [{estimate.low}, {estimate.high}]"
+    assert estimate.stderr >= 0, f"stderr is {estimate.stderr}"
+    assert estimate.unit, "no unit"
+    assert estimate.n > 0, "no cells"
+    assert estimate.verdict, "no verdict"
+    assert len(estimate.draws) in (0, 64), f"{len(estimate.draws)} draws; 64 or none"
+    if estimate.draws:
+        spread = math.sqrt(np.mean(np.square(estimate.draws)))
+        good = 0.5 * estimate.stderr <= spread <= 1.5 * estimate.stderr
+        assert good, f"draws spread by {spread:.3g}, and stderr is {estimate.stderr:.3g}"

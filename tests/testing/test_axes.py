@@ -1,0 +1,161 @@
+"""Axes that break one promise each, and are told so."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from sclaws import testing
+from sclaws.errors import DataError
+from sclaws.hashing import mix, ranked
+from sclaws.testing import cells
+from sclaws.thinning import Thin
+
+
+def refuse(level, most):
+    if not 0 < level <= most:
+        raise DataError(f"level {level} is not within {most}")
+
+
+class Cells:
+    on = "rows"
+
+    def prepare(self, train, level, *, seed):
+        refuse(level, train.n_obs)
+        return lambda view: view.take(ranked(view.cell_ids, seed)[: int(level)])
+
+    def measure(self, view):
+        return {"n": float(view.n_obs)}
+
+
+class Eager(Cells):
+    def prepare(self, train, level, *, seed):
+        return lambda view: view.take(np.arange(min(max(int(level), 0), view.n_obs)))
+
+
+class Reshuffled(Cells):
+    def prepare(self, train, level, *, seed):
+        return super().prepare(train, level, seed=int(level))
+
+
+class Unseeded(Cells):
+    def prepare(self, train, level, *, seed):
+        return super().prepare(train, level, seed=int(np.random.default_rng().integers(1 << 30)))
+
+
+class Generous(Cells):
+    def prepare(self, train, level, *, seed):
+        refuse(level, train.n_obs)
+        return super().prepare(train, 2 * level, seed=seed)
+
+
+class Wordless(Cells):
+    def measure(self, view):
+        return {"n": float("nan")}
+
+
+class Unplaced(Cells):
+    on = "columns"
+
+
+class Refusing(Cells):
+    def prepare(self, train, level, *, seed):
+        raise DataError("never")
+
+
+class Genes:
+    """Features that the recipe chooses anew on every view it is applied to: a leak from test cells."""
+
+    on = "features"
+
+    def prepare(self, train, level, *, seed):
+        refuse(level, train.n_vars)
+        return lambda view: view.choose(np.argsort(cells.values(view).sum(axis=0))[-int(level) :])
+
+    def measure(self, view):
+        return {"n_genes": float(view.n_vars)}
+
+
+class Depth:
+    """Keeps molecules by their hashes: what follows breaks it."""
+
+    on = "values"
+
+    def prepare(self, train, level, *, seed):
+        refuse(level, train.totals.mean())
+        return lambda view: view.corrupt(self.corruption(level / train.totals.mean(), seed))
+
+    def corruption(self, fraction, seed):
+        return Thin.keep(fraction, seed)
+
+    def measure(self, view):
+        return {"depth": float(view.totals.mean())}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Draws molecules one after another, so that a cell's draws depend on the cells before it in the batch."""
+
+    fraction: float
+    seed: int
+
+    def apply(self, block):
+        values = block.values.copy()
+        values.data = np.random.default_rng(self.seed).binomial(values.data.astype(int), self.fraction).astype(float)
+        return values
+
+
+@dataclass(frozen=True)
+class DrawnByCell:
+    """Has a generator for each cell, and draws gene after gene: depends on which other genes are there."""
+
+    fraction: float
+    seed: int
+
+    def apply(self, block):
+        values = block.values.toarray().astype(int)
+        for row, cell in zip(values, block.cell_ids, strict=True):
+            row[:] = np.random.default_rng([self.seed, int(cell)]).binomial(row, self.fraction)
+        return values.astype(float)
+
+
+class BatchWise(Depth):
+    def corruption(self, fraction, seed):
+        return Drawn(fraction, seed)
+
+
+class CellWise(Depth):
+    def corruption(self, fraction, seed):
+        return DrawnByCell(fraction, seed)
+
+
+class LevelWise(Depth):
+    def corruption(self, fraction, seed):
+        return Thin.keep(fraction, int(mix(np.uint64(1e6 * fraction)) >> np.uint64(33)))
+
+
+@pytest.mark.parametrize("axis", [Cells(), Depth()], ids=lambda axis: type(axis).__name__)
+def test_promises_that_are_kept(axis):
+    testing.conforms("axes", axis)
+
+
+@pytest.mark.parametrize(
+    ("axis", "told"),
+    [
+        (Eager(), "level 0 is impossible, and was not refused with a DataError"),
+        (Reshuffled(), "rows of a lower level are not among those of a higher one"),
+        (Unseeded(), "a recipe made twice differs"),
+        (Generous(), "level 20 was asked for, and measure says {'n': 40.0}"),
+        (Wordless(), "measure gave {'n': nan}"),
+        (Unplaced(), "on = 'columns'"),
+        (Refusing(), "level 20 was refused, on counts and on other values: never; never"),
+        (Genes(), "features were not chosen once"),
+        (BatchWise(), "corruption of a cell depends on the other cells, or on their order"),
+        (CellWise(), "corruption of a feature depends on the other features"),
+        (LevelWise(), "levels are not nested"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_broken_promises_are_told(axis, told):
+    with pytest.raises(AssertionError, match=told):
+        testing.conforms("axes", axis)

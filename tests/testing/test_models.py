@@ -1,0 +1,186 @@
+"""Models that break one promise each, and are told so."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sclaws import testing
+from sclaws.errors import ModelError
+
+
+class Sums:
+    """A model that keeps its promises: log-sums of three groups of genes, scaled by the training cells' mean."""
+
+    def fit(self, train, valid, *, seed):
+        self.scale = self.sums(train).mean(axis=0)
+        return self
+
+    def sums(self, view):
+        values = view.to_adata().X.toarray()
+        return np.log1p(np.stack([values[:, i::3].sum(axis=1) for i in range(3)], axis=1))
+
+    def embed(self, view):
+        return self.sums(view) / self.scale
+
+
+class Careless(Sums):
+    def fit(self, train, valid, *, seed):
+        super().fit(train, valid, seed=seed)
+        self.scale = self.scale * np.random.default_rng().normal(size=3)
+        return self
+
+
+class Peeking(Sums):
+    def embed(self, view):
+        return super().embed(view) - super().embed(view).mean(axis=0)
+
+
+class Counting(Sums):
+    def embed(self, view):
+        return super().embed(view) + np.arange(view.n_obs)[:, None]
+
+
+class Flat(Sums):
+    def embed(self, view):
+        return super().embed(view)[:, 0]
+
+
+class Short(Sums):
+    def embed(self, view):
+        return super().embed(view)[1:]
+
+
+class Diverged(Sums):
+    def embed(self, view):
+        return super().embed(view) * np.inf
+
+
+class NotFrozen(Sums):
+    trains = False
+
+
+class Spoiling(Sums):
+    """Scales the cells in place; here a few at a time only, or its own embeddings would differ first."""
+
+    def embed(self, view):
+        found = super().embed(view)
+        if view.n_obs < 10:
+            view.source.adata.X.data[:] += 1
+        return found
+
+
+class Lucky(Sums):
+    def untrained(self, train, *, seed):
+        return Careless().fit(train, train, seed=seed)
+
+
+class Discreet(Sums):
+    """Has losses, and the class does not say so: no study would ever ask for them."""
+
+    def losses(self, view, *, seed):
+        return self.embed(view)[:, 0]
+
+
+class Boastful(Sums):
+    has_loss = True
+
+
+class Lossy(Sums):
+    has_loss = True
+    loss_measure = "counting measure"
+
+    def losses(self, view, *, seed):
+        return self.embed(view)[:, 0]
+
+
+class OneLoss(Lossy):
+    def losses(self, view, *, seed):
+        return self.embed(view)[:, 0].mean()
+
+
+class Unstable(Lossy):
+    def losses(self, view, *, seed):
+        return super().losses(view, seed=seed) + np.random.default_rng().normal()
+
+
+class Unnamed(Lossy):
+    loss_measure = None
+
+
+class SharedBaseline(Lossy):
+    def baseline_losses(self, view):
+        return np.full(view.n_obs, view.totals.mean())
+
+
+class Hoarding(Sums):
+    def save(self, folder):
+        (folder / "scale.json").write_text(json.dumps(self.scale.tolist()))
+
+
+class Saved(Hoarding):
+    def load(self, folder):
+        found = type(self)()
+        found.scale = np.array(json.loads((folder / "scale.json").read_text()))
+        return found
+
+
+class Rounded(Saved):
+    def save(self, folder):
+        (folder / "scale.json").write_text(json.dumps(self.scale.round(1).tolist()))
+
+
+class Elsewhere(Saved):
+    def save(self, folder):
+        pass
+
+
+class Free(Sums):
+    def cost(self, cells, features):
+        return 0.0
+
+
+class Weightless(Sums):
+    n_params = -1
+
+
+class Picky(Sums):
+    def fit(self, train, valid, *, seed):
+        raise ModelError(f"{train.n_obs} cells are not to my liking")
+
+
+@pytest.mark.parametrize("model", [Sums(), Lossy(), Saved()], ids=lambda model: type(model).__name__)
+def test_promises_that_are_kept(model):
+    testing.conforms("models", model)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (Careless(), "two fits with one seed embed the same cells differently"),
+        (Peeking(), "an embedding depends on the other cells of the view"),
+        (Counting(), "an embedding depends on the order of the cells"),
+        (Flat(), r"embed returned shape \(60,\)"),
+        (Short(), "embed returned 59 rows for 60 cells"),
+        (Diverged(), "an embedding is not finite"),
+        (NotFrozen(), "trains = False, and other training cells give another embedding"),
+        (Spoiling(), "the cells' values were changed in place"),
+        (Lucky(), "two untrained models with one seed"),
+        (Discreet(), "has_loss = False, and what fit returns has losses"),
+        (Boastful(), "has_loss = True, and what fit returns has no losses"),
+        (OneLoss(), r"losses has shape \(\)"),
+        (Unstable(), "one seed gives two values of a loss"),
+        (Unnamed(), "loss_measure must name the reference measure"),
+        (SharedBaseline(), "a baseline loss depends on the other cells"),
+        (Hoarding(), "what is saved cannot be loaded"),
+        (Rounded(), "a model loaded from its folder embeds differently"),
+        (Elsewhere(), "save wrote nothing into its folder"),
+        (Free(), r"cost is \[0.0, 0.0\]"),
+        (Weightless(), "n_params is -1"),
+        (Picky(), "fit refused counts and other values: 150 cells are not to my liking"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_broken_promises_are_told(model, told):
+    with pytest.raises(AssertionError, match=told), np.errstate(invalid="ignore"):
+        testing.conforms("models", model)
