@@ -3,10 +3,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from sclaws import testing  # noqa: E402
-from sclaws.errors import ScoreError  # noqa: E402
-from sclaws.scores.gaussian import Gaussian  # noqa: E402
-from sclaws.scores.infonce import InfoNCE  # noqa: E402
+from sclaws import testing
+from sclaws.errors import ScoreError
+from sclaws.scores.gaussian import Gaussian
+from sclaws.scores.infonce import InfoNCE
 
 
 def normal(rng, n, dx, dy, rho):

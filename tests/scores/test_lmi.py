@@ -3,9 +3,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from sclaws import testing  # noqa: E402
-from sclaws.errors import ScoreError  # noqa: E402
-from sclaws.scores.lmi import LMI  # noqa: E402
+from sclaws import testing
+from sclaws.errors import ScoreError
+from sclaws.scores.lmi import LMI
 
 # Gowri et al. 2024, MI_Gaussian_grids: mean of 15 ambient dimensions at 2,000 cells and 2 bits, by intrinsic dimension
 PUBLISHED = {1: 1.79, 2: 1.66, 3: 1.46, 4: 1.27, 5: 1.16, 6: 1.01, 7: 0.89, 8: 0.75, 9: 0.63}
@@ -57,6 +57,18 @@ def test_a_label_between_zero_and_its_entropy():
     perfect = LMI().estimate(np.column_stack([5.0 * y, x[:, 1]]), y)
     assert perfect.value == pytest.approx(found.details["entropy"], abs=0.02)
     assert perfect.high <= found.details["entropy"] + 1e-12
+
+
+def test_many_at_once_are_what_each_is_alone():
+    rng = np.random.default_rng(7)
+    x, y = grid(rng, 300, 6, 2, 1.0)
+    kind = (y[:, 0] > 0).astype(int)
+    pairs = [(x, y), (x[:, :3], y), (x + rng.normal(size=x.shape), y), (np.ones((300, 2)), y), (x, kind), (x + 1, kind)]
+    together = LMI().estimate_many(pairs, seed=2)
+    for found, pair in zip(together, pairs, strict=True):
+        alone = LMI().estimate(*pair, seed=2)
+        assert found.value == pytest.approx(alone.value, abs=0.01)
+        assert (found.verdict, found.details.keys()) == (alone.verdict, alone.details.keys())
 
 
 def test_the_same_seed_gives_the_same_number_whatever_the_global_state_and_threads():

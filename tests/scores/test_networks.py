@@ -39,6 +39,16 @@ def test_each_model_gets_back_its_best_weights():
     assert len(seen) == 6  # three looks without a better one end it
 
 
+def test_a_model_that_is_done_stays_so_while_others_go_on():
+    parameters, loss = lines([0, 1])
+    first = iter([9.0, 5.0, 6.0, 6.0, 1.0, 1.0, 1.0, 1.0])  # better again, but after its patience
+    second = iter([9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.0, 4.0])
+    rows = _networks.batches([np.arange(64)] * 2, 16, [0, 1])
+    schedule = _networks.Schedule(steps=70, rate=0.1, every=10, patience=2, batch=16)
+    lowest = _networks.train(parameters, loss, lambda: torch.tensor([next(first), next(second)]), rows, schedule)
+    assert lowest.tolist() == [5.0, 4.0]
+
+
 def test_training_solves_least_squares():
     parameters, loss = lines([0, 1, 2])
     rows = _networks.batches([np.arange(64)] * 3, 32, [0, 1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sclaws.protocols import Floats, Ints
 
 _MOST_VALID = 600  # cells on which training is stopped
+_BLOCK = 2000  # cells that meet one another when a bound is evaluated
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,18 @@ def tasks_of(fold: Ints, seed: int) -> list[Task]:
         train, valid, test = rest[stop:], rest[:stop], np.flatnonzero(fold == f)
         out += [Task(train, valid, test, False), Task(train[: len(train) // 2], valid, test, True)]
     return out
+
+
+def judged(table: Callable[[int, Ints], Floats], tasks: Sequence[Task], half: bool, n: int) -> Bound:
+    """Return the bound over all n cells of the critics of one size; ``table(task, rows)`` is one's (b, b) table."""
+    influence = np.empty(n)
+    for number, task in enumerate(tasks):
+        if task.half != half:
+            continue
+        for rows in np.array_split(task.test, math.ceil(len(task.test) / _BLOCK)):
+            found = bound(table(number, rows))
+            influence[rows] = found.influence - found.influence.mean() + found.value
+    return Bound(float(influence.mean()), influence)
 
 
 def bound(table: Floats) -> Bound:

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 
 from sclaws.protocols import Floats, Ints
 from sclaws.scores import _baselines, _coordinates, _estimate, _networks
-from sclaws.scores._bounds import Bound, Bounds, Task, bound, tasks_of
+from sclaws.scores._bounds import Bound, Bounds, Task, bound, judged, tasks_of
 
 _START = (2.0, -2.0, -2.0)  # logits of the shares of channels, clusters, and chance
 _BENT = 8  # channels that networks may bend
 _HIDDEN = (64, 64)
 _CLUSTERS = (8, 16, 32)
-_BLOCK = 2000  # cells that meet one another when a bound is evaluated
 _SCHEDULE = _networks.Schedule(steps=500, rate=3e-3, decay=0.1, batch=256, every=10, patience=10)
 
 
@@ -36,8 +35,8 @@ def contrast(x: Floats, y: Floats, fold: Ints, seed: int) -> Bounds:
         tasks = tasks_of(fold, seed)
         critics = _Critics(_Side.of(x, seed), _Side.of(y, seed), tasks, seed, device)
         critics.train()
-        plain = critics.judged(False, gaussian=True)
-        gained = plain.value - critics.judged(True, gaussian=True).value
+        plain = critics.gaussian(False)
+        gained = plain.value - critics.gaussian(True).value
         return Bounds(critics.judged(False), critics.judged(True), plain, gained)
 
 
@@ -145,16 +144,13 @@ class _Critics:
             at = torch.as_tensor(np.broadcast_to(rows, (len(self.tasks), len(rows))).copy(), device=self.device)
             return np.asarray(self.scores(at)[model].cpu().numpy(), dtype=np.float64)
 
-    def judged(self, half: bool, gaussian: bool = False) -> Bound:
+    def judged(self, half: bool) -> Bound:
         """Return the bound over all folds of the critics of one size."""
-        influence = np.empty(self.n)
-        for model, task in enumerate(self.tasks):
-            if task.half != half:
-                continue
-            for rows in np.array_split(task.test, math.ceil(len(task.test) / _BLOCK)):
-                found = bound(self._table(model, rows, "gaussian" if gaussian else self.kind[model]))
-                influence[rows] = found.influence - found.influence.mean() + found.value
-        return Bound(float(influence.mean()), influence)
+        return judged(lambda model, rows: self._table(model, rows, self.kind[model]), self.tasks, half, self.n)
+
+    def gaussian(self, half: bool) -> Bound:
+        """Return the same of the plain Gaussian critics, whatever was chosen."""
+        return judged(lambda model, rows: self._table(model, rows, "gaussian"), self.tasks, half, self.n)
 
 
 def _nce(scores: Any) -> Any:

@@ -8,6 +8,7 @@ cheap as 100.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,24 @@ _SCHEDULE = _networks.Schedule(steps=600, rate=2e-3, decay=0.01, batch=256, ever
 
 
 def latents(
-    x: Floats, y: NDArray[Any], fold: Ints, seed: int, size: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the out-of-fold latents (n, size) of x (n, d) and of y (n, k); of x alone when y is (n,) label codes."""
+    pairs: Sequence[tuple[Floats, NDArray[Any]]], fold: Ints, seed: int, size: int
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return the out-of-fold latents (n, size) of x (n, d) and of y (n, k), pair by pair, in the order given.
+
+    y of (n,) label codes has no latent: its second array is empty. All pairs are of the same cells, with the same folds
+    (n,); those of one shape are trained as one batch, and what a pair becomes does not depend on the others.
+    """
     with _estimate.one_thread(), _networks.one_thread() as device:
-        pair = _Pairs(x, y, fold, seed, size, device)
-        pair.train()
-        return pair.out_of_fold(0), pair.out_of_fold(1)
+        sides = [(_components(x), np.eye(int(y.max()) + 1)[y] if y.ndim == 1 else _components(y)) for x, y in pairs]
+        shapes = [(a.shape, b.shape, y.ndim) for (a, b), (_, y) in zip(sides, pairs, strict=True)]
+        found: list[Any] = [None] * len(pairs)
+        for shape in dict.fromkeys(shapes):
+            alike = [i for i, other in enumerate(shapes) if other == shape]
+            trained = _Pairs([sides[i] for i in alike], shape[2] == 1, fold, seed, size, device)
+            trained.train()
+            for place, i in enumerate(alike):
+                found[i] = trained.out_of_fold(place)
+        return found
 
 
 def _components(values: Floats) -> NDArray[np.float64]:
@@ -37,22 +49,26 @@ def _components(values: Floats) -> NDArray[np.float64]:
 
 
 class _Pairs:
-    """Encoders and decoders of all folds."""
+    """Encoders and decoders of all folds of P pairs of equal shape: model p · folds + f is fold f of pair p."""
 
-    def __init__(self, x: Floats, y: NDArray[Any], fold: Ints, seed: int, size: int, device: str) -> None:
+    def __init__(
+        self, pairs: Sequence[tuple[Floats, Floats]], label: bool, fold: Ints, seed: int, size: int, device: str
+    ) -> None:
         import torch
 
-        self.fold, self.device = fold, device
-        self.label = y.ndim == 1
-        sides = [_components(x), np.eye(int(y.max()) + 1)[y] if self.label else _components(y)]
-        self.sides = [torch.tensor(side, dtype=torch.float32, device=device) for side in sides]
-        folds = int(fold.max()) + 1
-        self.seeds = [1000 * seed + 10 * f for f in range(folds)]
+        self.fold, self.device, self.label = fold, device, label
+        folds, count = int(fold.max()) + 1, len(pairs)
+        self.sides = [
+            torch.tensor(np.stack(side), dtype=torch.float32, device=device) for side in zip(*pairs, strict=True)
+        ]
+        self.owner = torch.arange(count, device=device).repeat_interleave(folds)[:, None]
         rests = [np.random.default_rng([seed, f]).permutation(np.flatnonzero(fold != f)) for f in range(folds)]
         stop = min(_MOST_VALID, min(map(len, rests)) // 6)
-        self.train_rows, self.valid_rows = [r[stop:] for r in rests], np.stack([r[:stop] for r in rests])
+        self.train_rows = [rest[stop:] for rest in rests] * count
+        self.valid_rows = np.stack([rest[:stop] for rest in rests] * count)
+        self.seeds = [1000 * seed + 10 * f for f in range(folds)] * count
         self.dropout = [torch.Generator(device=device).manual_seed(s) for s in self.seeds]
-        widths = [side.shape[1] for side in self.sides]
+        widths = [side.shape[2] for side in self.sides]
         self.encoders = [self._stack((w, *_HIDDEN, size), 1 + i) for i, w in enumerate(widths)]
         self.own = [self._stack((size, *_HIDDEN[::-1], w), 3 + i) for i, w in enumerate(widths)]
         self.other = [self._stack((size, *_HIDDEN[::-1], w), 5 + i) for i, w in enumerate(widths[::-1])]
@@ -63,7 +79,7 @@ class _Pairs:
     def _losses(self, rows: Any, noisy: bool) -> Any:
         """Return (M,) the sum of the squared errors of each reconstruction, a column's variance being one."""
         noise = self._drop if noisy else lambda hidden: hidden
-        given = [side[rows] for side in self.sides]
+        given = [side[self.owner, rows] for side in self.sides]
         codes = [encoder(side) for encoder, side in zip(self.encoders, given, strict=True)]
         loss = self._error(self.own[0](codes[0]), given[0], 0) + self._error(
             self.other[0](codes[0], noise), given[1], 1
@@ -102,10 +118,15 @@ class _Pairs:
             parameters, lambda r: self._losses(r, True), lambda: self._losses(valid, False), rows, _SCHEDULE
         )
 
-    def out_of_fold(self, side: int) -> NDArray[np.float64]:
-        """Return the (n, size) latents of one side, each cell by the encoder that never saw it."""
+    def out_of_fold(self, pair: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the (n, size) latents of both sides of a pair, each cell by the encoder that never saw it."""
         import torch
 
-        with torch.no_grad():
-            every = self.encoders[side](self.sides[side].expand(len(self.seeds), -1, -1))
-        return np.asarray(every.cpu().numpy()[self.fold, np.arange(len(self.fold))], dtype=np.float64)
+        folds = int(self.fold.max()) + 1
+        mine = slice(pair * folds, (pair + 1) * folds)
+        found = []
+        for encoder, side in zip(self.encoders[: 1 if self.label else 2], self.sides, strict=False):
+            with torch.no_grad():
+                every = encoder.some(mine)(side[pair].expand(folds, -1, -1))
+            found.append(np.asarray(every.cpu().numpy()[self.fold, np.arange(len(self.fold))], dtype=np.float64))
+        return (found[0], np.empty((len(self.fold), 0))) if self.label else (found[0], found[1])

@@ -86,6 +86,17 @@ def overlap(terms: Terms, n: int, k: int, seed: int, within: Ints | None = None)
     return max(1.0, math.sqrt(sum(seen) / sum(promised))) if sum(promised) > 0 else 1.0
 
 
+def rise(terms: Terms, influence: Floats, fold: Ints, seed: int) -> NDArray[np.float64]:
+    """Return (n,) what each term gained over the same term among a random half of its fold; the mean of four halves.
+
+    A class too small for its half has no term there, and gains nothing.
+    """
+    rng = np.random.default_rng(seed)
+    before = [terms(2 * fold + rng.permutation(len(fold)) % 2) for _ in range(4)]
+    gained = influence - np.mean(before, axis=0)
+    return np.where(np.isfinite(gained), gained, 0.0)
+
+
 def centred(values: Floats, fold: Ints) -> NDArray[np.float64]:
     """Return latents (n, size) standardised within each fold: folds have encoders, hence units, of their own."""
     out = np.zeros(values.shape)

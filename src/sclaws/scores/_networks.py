@@ -55,6 +55,13 @@ class Stack:
         """Everything that is trained."""
         return [*self.weights, *self.biases]
 
+    def some(self, models: slice) -> Stack:
+        """Return a view of some of the models."""
+        part = object.__new__(Stack)
+        part.weights = [weight[models] for weight in self.weights]
+        part.biases = [bias[models] for bias in self.biases]
+        return part
+
     def __call__(self, x: Any, noise: Callable[[Any], Any] = lambda hidden: hidden) -> Any:
         """Return the outputs; ``noise`` is applied to what enters every layer (dropout, while training)."""
         import torch
@@ -69,7 +76,7 @@ class Stack:
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast: at most ``steps`` of AdamW from ``rate`` down a half cosine, looking at the validation
-    cells every ``every`` steps, and stopping when no model has improved for ``patience`` looks.
+    cells every ``every`` steps. A model that has not improved for ``patience`` looks is done; all stop with the last.
     """
 
     steps: int = 400
@@ -112,7 +119,7 @@ def train(
     with torch.no_grad():
         lowest = valid()
     best = [p.detach().clone() for p in parameters]
-    waiting = 0
+    waiting = torch.zeros(len(lowest), dtype=torch.long, device=lowest.device)
     for step in range(1, schedule.steps + 1):
         optimiser.zero_grad()
         loss(torch.as_tensor(next(rows), device=parameters[0].device)).sum().backward()
@@ -121,12 +128,12 @@ def train(
         if step % schedule.every == 0:
             with torch.no_grad():
                 now = valid()
-                better = now < lowest
+                better = (now < lowest) & (waiting < schedule.patience)
                 lowest = torch.where(better, now, lowest)
                 for kept, p in zip(best, parameters, strict=True):
                     kept[better] = p.detach()[better]
-            waiting = 0 if bool(better.any()) else waiting + 1
-            if waiting >= schedule.patience:
+                waiting = torch.where(better, 0, waiting + 1)
+            if bool((waiting >= schedule.patience).all()):
                 break
     with torch.no_grad():
         for kept, p in zip(best, parameters, strict=True):

@@ -1,8 +1,9 @@
-"""Whether a nearest-neighbour estimate can be believed here: three checks that need no truth.
+"""Whether an estimate can be believed here: checks that need no truth.
 
-*A Gaussian of the same canonical correlations*, as many cells: its information is known, so what neighbours miss of it
-is what the number of dimensions costs. *Half of the cells*: an estimate that is still rising has too few. *Shuffled
-partners*: what is seen where nothing is. Each gives a sentence, or nothing; the rules stand in docs/scores.md.
+For a Gaussian, *unseen cells*: there its critic must reach what it claims. For nearest neighbours, *a Gaussian of the
+same canonical correlations*, as many cells: its information is known, so what neighbours miss of it is what the number
+of dimensions costs; *half of the cells*: an estimate that is still rising has too few; *shuffled partners*: what is
+seen where nothing is. Each gives a sentence, or nothing; the rules stand in docs/scores.md.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sclaws.protocols import Floats, Ints
-from sclaws.scores import _nearest, _normal
+from sclaws import multiplier
+from sclaws.protocols import Floats, Ids, Ints
+from sclaws.scores import _baselines, _bounds, _coordinates, _nearest, _normal, _rule
 
 _BIT = math.log(2)
 _BITS = 0.1  # a shortfall, or rise, below this many bits is not worth a warning ...
@@ -71,6 +73,26 @@ def missed(x: Floats, y: Floats, part: Ints, k: int, seed: int) -> tuple[float, 
     return float(np.mean(short)), float(np.mean(whole))
 
 
+def claims_too_much(
+    claimed: float, influence: Floats, x: Floats, y: Floats, fold: Ints, ids: Ids, seed: int
+) -> tuple[str, float]:
+    """Return a warning when a Gaussian claims more nats than its critic reaches on cells that it did not see, and the
+    nats reached. ``x`` (n, d) and ``y`` (n, k) are the columns that it was fitted to, ``influence`` (n,) each cell's.
+    """
+    x, y = _coordinates.components(x), _coordinates.components(y)
+    tasks = _bounds.tasks_of(fold, seed)
+    critics = [_baselines.channels(x, y, task.train, task.valid) for task in tasks]
+
+    def table(number: int, rows: Ints) -> NDArray[np.float64]:
+        return critics[number].table(x[rows], y[rows])
+
+    full, half = (_bounds.judged(table, tasks, size, len(x)) for size in (False, True))
+    error = multiplier.standard_error(influence - full.influence, ids)
+    if _rule.believed(claimed, full.value, full.value - half.value, error):
+        return "", full.value
+    return f"not jointly normal: on unseen cells this Gaussian reaches {full.value / _BIT:.2f} bits", full.value
+
+
 def too_many_dimensions(seen: float, short: float, whole: float) -> str:
     """Return a warning when neighbours miss much of a matched Gaussian; all in nats, ``seen`` is the estimate.
 
@@ -87,18 +109,16 @@ def too_many_dimensions(seen: float, short: float, whole: float) -> str:
 
 def too_few_cells(terms: _nearest.Terms, fold: Ints, seed: int) -> tuple[str, float]:
     """Return a warning when half of the cells see much less, and by how many bits."""
-    half = np.random.default_rng(seed).permutation(len(fold)) % 2
-    now = terms(fold)
-    now, before = now[np.isfinite(now)], terms(2 * fold + half)
-    before = before[np.isfinite(before)]
-    rise = float(now.mean() - before.mean()) / _BIT
-    error = float(np.hypot(now.std(), before.std())) / math.sqrt(len(fold)) / _BIT
-    if rise > max(_BITS, _SHARE * float(now.mean()) / _BIT, 2 * error):
+    found = terms(fold)
+    gained = _nearest.rise(terms, found, fold, seed) / _BIT
+    rise, seen = float(gained.mean()), float(np.nanmean(found)) / _BIT
+    error = float(gained.std()) / math.sqrt(len(fold))
+    if rise > max(_BITS, _SHARE * seen, 2 * error):
         return f"too few cells: half of them see {rise:.2f} bits less", rise
     return "", rise
 
 
-def sees_what_is_not_there(x: Floats, y: NDArray[np.float64], fold: Ints, k: int, seed: int) -> tuple[str, float]:
+def sees_what_is_not_there(x: Floats, y: Floats, fold: Ints, k: int, seed: int) -> tuple[str, float]:
     """Return a warning when shuffled partners (within folds) share information, and how many bits they do."""
     rng = np.random.default_rng(seed)
     order = np.arange(len(fold))

@@ -11,17 +11,19 @@ truth (two clusters hold one bit; 16 + 14 columns that show them are read as 1.9
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sclaws.errors import ScoreError
+from sclaws.hashing import ranked
 from sclaws.protocols import Estimate, Floats, Ids, Ints, Probe
-from sclaws.scores import _estimate, _normal
+from sclaws.scores import _estimate, _normal, _reliability
 
 _BIT = math.log(2)
+_CHECKED = (400, 5000)  # cells, at least and at most, on which the Gaussian is checked: with fewer nothing can be told
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ class Gaussian:
         *,
         groups: Ints | None = None,
         ids: Ids | None = None,
-        seed: int = 0,  # noqa: ARG002
+        seed: int = 0,
     ) -> Estimate:
-        """Return the information between x (n, d) and y (n, k) in bits; nothing is random, ``seed`` is not used.
+        """Return the information between x (n, d) and y (n, k) in bits.
+
+        Nothing in the number is random; ``seed`` deals the folds of the check behind "not jointly normal".
 
         Columns that are constant, or a linear combination of others, are left out and counted in the details.
         ``ScoreError``: a label; under 50 cells, or n <= d + k + 2; y a linear function of x.
@@ -65,10 +69,11 @@ class Gaussian:
         if not _estimate.varying(given.x).any():
             return _estimate.constant_embedding(given, estimator="gaussian", margins=self.margins)
         with _estimate.one_thread():
-            return self._closed_form(given)
+            return self._closed_form(given, seed)
 
-    def _closed_form(self, given: _estimate.Sample) -> Estimate:
-        ox, oy = (_normal.basis(self._margins(part)) for part in (given.x, given.y))
+    def _closed_form(self, given: _estimate.Sample, seed: int) -> Estimate:
+        x, y = self._margins(given.x), self._margins(given.y)
+        ox, oy = _normal.basis(x), _normal.basis(y)
         n, dx, dy = len(ox), ox.shape[1], oy.shape[1]
         if n <= dx + dy + 2:
             raise ScoreError(f"too few cells: {n} for {dx} + {dy} dimensions; give more than {dx + dy + 2} cells")
@@ -80,10 +85,24 @@ class Gaussian:
             "left_out_x": given.x.shape[1] - dx, "left_out_y": given.y.shape[1] - dy,
             "canonical_correlations": [round(float(r), 6) for r in found.rho],
         }  # fmt: skip
-        stderr = found.stderr(given.units) / _BIT
+        verdict = ""
+        vectors = self.margins == "as-is" or min(dx, dy) > 1  # else it is a lower bound
+        if vectors and n >= max(_CHECKED[0], 10 * (dx + dy)):
+            verdict, held = self._unseen(given, x, y, found, seed)
+            details["held_out"] = round(held / _BIT, 4)
         return _estimate.estimate(
-            found.value / _BIT, found.influence / _BIT, given.units, stderr=stderr, details=details
-        )
+            found.value / _BIT, found.influence / _BIT, given.units,
+            stderr=found.stderr(given.units) / _BIT, verdicts=(verdict,), details=details,
+        )  # fmt: skip
+
+    @staticmethod
+    def _unseen(given: _estimate.Sample, x: Floats, y: Floats, found: _normal.Fitted, seed: int) -> tuple[str, float]:
+        """Return what a check on unseen cells says; at most 5,000 of them are looked at."""
+        units = given.units
+        rows = ranked(_estimate.distinct(given.ids), seed)[: _CHECKED[1]]
+        some = replace(given, x=given.x[rows], y=given.y[rows], ids=units.ids[rows], groups=None)
+        fold = _estimate.dealt(some, 5, seed)[0]
+        return _reliability.claims_too_much(found.value, found.influence[rows], x[rows], y[rows], fold, some.ids, seed)
 
     def _margins(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         values = _estimate.standardised(values)
