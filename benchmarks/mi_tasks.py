@@ -97,10 +97,9 @@ def summary(rows, scores) -> None:
         inside = np.mean([g["low"] <= nats <= g["high"] for g, nats in got])
         width = np.median([g["high"] - g["low"] for g, _ in got])
         seconds = np.mean([g["seconds"] for g, _ in got])
-        print(
-            f"{name:<9} {len(got)} tasks: mean |error| {np.abs(error).mean():.3f} nats, median {np.median(np.abs(error)):.3f}, "
-            f"mean error {error.mean():+.3f}; intervals cover {inside:.0%}, median width {width:.3f}; {seconds:.1f} s"
-        )
+        size = np.abs(error)
+        told = f"mean |error| {size.mean():.3f} nats, median {np.median(size):.3f}, mean {error.mean():+.3f}"
+        print(f"{name:<9} {len(got)} tasks: {told}; covered {inside:.0%}, median width {width:.3f}; {seconds:.1f} s")
 
 
 if __name__ == "__main__":

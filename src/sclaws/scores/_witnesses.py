@@ -91,8 +91,8 @@ def _gaussian(given: _estimate.Sample, fitted: _normal.Fitted, found: Bounds) ->
 
 
 def _neighbours(given: _estimate.Sample, x: Floats, y: Floats, believed: bool, seed: int) -> _rule.Witness:
-    """Return Kraskov's estimate; where a Gaussian is believed, what it misses of a matched one is given back instead of
-    what a rise from half of the cells would add.
+    """Return Kraskov's estimate; where a Gaussian is believed, what is missed of a matched one is given back if that is
+    more than a rise from half of the cells adds.
     """
     left, right = _nearest.spread(x, 1), _nearest.spread(y, 2)
 
@@ -103,8 +103,9 @@ def _neighbours(given: _estimate.Sample, x: Floats, y: Floats, believed: bool, s
     found = _counted(given, "neighbours", terms, whole, seed)
     if not believed:
         return found
-    value = found.honest + _reliability.missed(x, y, whole, _K, seed)[0]
-    return replace(found, value=value, honest=min(found.honest, value), evidence=value)
+    seen = found.honest
+    value = seen + _reliability.missed(x, y, whole, _K, seed)[0]
+    return replace(found, value=max(value, found.value), honest=min(seen, value), evidence=value)
 
 
 def _latent_neighbours(given: _estimate.Sample, fold: Ints, seed: int) -> _rule.Witness:
