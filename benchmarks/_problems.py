@@ -229,3 +229,95 @@ function("product-5", lambda x: x[:, 0] * x[:, 1], 0.1, 5)
 function("radius-6", lambda x: np.sqrt((x**2).sum(axis=1)), 0.05, 6)
 for rank, columns, bits in ((2, 100, 2.0), (6, 300, 2.0), (4, 50, 0.0), (9, 50, 1.0)):
     copied(rank, columns, bits)
+
+
+LABELS: dict[str, tuple[Draw, float]] = {}  # the same for labels: draw(rng, n) returns x (n, d) and codes (n,)
+
+
+def label(name, draw, posterior, classes):
+    """``posterior(x)`` (n, K) is exact; its entropy is averaged over 100,000 draws, ``classes`` (K,) are the shares."""
+    x, _ = draw(np.random.default_rng(0), _MONTE_CARLO // 2)
+    given, share = np.clip(posterior(x), 1e-300, 1), np.asarray(classes)
+    LABELS[name] = draw, float((given * np.log(given)).sum(axis=1).mean() - np.sum(share * np.log(share)))
+
+
+def blobs(name, count, d, apart, noise=0, frequent=None):
+    """Unit normal types in d dimensions, among columns of noise."""
+    centres = apart * np.random.default_rng(11).normal(size=(count, d))
+    share = np.full(count, 1 / count) if frequent is None else np.array(frequent)
+
+    def draw(rng, n):
+        codes = rng.choice(count, size=n, p=share)
+        return np.column_stack([centres[codes] + rng.normal(size=(n, d)), rng.normal(size=(n, noise))]), codes
+
+    def posterior(x):
+        far = -0.5 * ((x[:, None, :d] - centres[None]) ** 2).sum(axis=2) + np.log(share)
+        return np.exp(far - logsumexp(far, axis=1, keepdims=True))
+
+    label(name, draw, posterior, share)
+
+
+def slabs(name, count, noise):
+    """x uniform on [c, c + 2] in class c, among columns of noise."""
+
+    def draw(rng, n):
+        codes = rng.integers(count, size=n)
+        return np.column_stack([codes + rng.uniform(0, 2, size=n), rng.normal(size=(n, noise))]), codes
+
+    def posterior(x):
+        inside = (x[:, :1] >= np.arange(count)) & (x[:, :1] <= np.arange(count) + 2)
+        return inside / inside.sum(axis=1, keepdims=True)
+
+    label(name, draw, posterior, np.full(count, 1 / count))
+
+
+def shells(name, d, widths, noise=0):
+    """A class a width: normal around zero in d dimensions."""
+    widths = np.array(widths, dtype=float)
+
+    def draw(rng, n):
+        codes = rng.integers(len(widths), size=n)
+        x = widths[codes][:, None] * rng.normal(size=(n, d))
+        return np.column_stack([x, rng.normal(size=(n, noise))]), codes
+
+    def posterior(x):
+        far = -0.5 * (x[:, :d] ** 2).sum(axis=1, keepdims=True) / widths**2 - d * np.log(widths)
+        return np.exp(far - logsumexp(far, axis=1, keepdims=True))
+
+    label(name, draw, posterior, np.full(len(widths), 1 / len(widths)))
+
+
+def checkers(name, squares, noise, flipped):
+    """Two classes on the squares of a board, of which a share is flipped."""
+
+    def colour(x):
+        return (np.floor(x[:, 0] * squares) + np.floor(x[:, 1] * squares)).astype(int) % 2
+
+    def draw(rng, n):
+        x = np.column_stack([rng.uniform(size=(n, 2)), rng.normal(size=(n, noise))])
+        return x, colour(x) ^ (rng.uniform(size=n) < flipped)
+
+    def posterior(x):
+        p = np.where(colour(x) == 1, 1 - flipped, flipped)
+        return np.column_stack([1 - p, p])
+
+    label(name, draw, posterior, [0.5, 0.5])
+
+
+blobs("blobs-2-in-1", 2, 1, 1.0)
+blobs("blobs-2-in-16-blurred", 2, 16, 0.3)
+blobs("blobs-8-in-16", 8, 16, 0.7)
+blobs("blobs-8-in-3-among-13", 8, 3, 1.5, 13)
+blobs("blobs-30-in-10", 30, 10, 1.0)
+blobs("blobs-5-rare", 5, 8, 0.8, 0, [0.6, 0.25, 0.1, 0.03, 0.02])
+blobs("blobs-2-in-100", 2, 4, 0.5, 96)
+blobs("nothing", 4, 10, 0.0)
+slabs("slabs-2", 2, 0)
+slabs("slabs-5", 5, 0)
+slabs("slabs-2-among-3", 2, 3)
+slabs("slabs-5-among-9", 5, 9)
+shells("shells-2-in-2", 2, [1, 2])
+shells("shells-3-in-10", 10, [1, 1.5, 2])
+shells("shells-2-in-3-among-10", 3, [1, 3], 10)
+checkers("checkers-2", 2, 0, 0.1)
+checkers("checkers-4-among-2", 4, 2, 0.0)

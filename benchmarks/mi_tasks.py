@@ -2,6 +2,7 @@
 
     python benchmarks/mi_tasks.py ../shared/mi_tasks            # the 40 tasks of cbg-ethz/bmi, as sampled there
     python benchmarks/mi_tasks.py own                           # problems of _problems.py, 3,000 cells each
+    python benchmarks/mi_tasks.py labels --scores probe,ksg,lmi,infonce,auto
     python benchmarks/mi_tasks.py ../shared/mi_tasks --cells 2500 --part 1 --seed 3      # other cells, another seed
 
 Prints nats: the truth, every estimator's error, and auto's interval. About 40 s a task on one core.
@@ -22,17 +23,21 @@ from sclaws.scores.gaussian import Gaussian
 from sclaws.scores.infonce import InfoNCE
 from sclaws.scores.ksg import KSG
 from sclaws.scores.lmi import LMI
+from sclaws.scores.probe import LabelProbe
 
 BIT = np.log(2)
-SCORES = {"gaussian": Gaussian(), "ksg": KSG(), "lmi": LMI(), "infonce": InfoNCE(), "auto": Auto()}
+CONTINUOUS = "gaussian,ksg,lmi,infonce,auto"
+SCORES = {
+    "gaussian": Gaussian(), "ksg": KSG(), "lmi": LMI(), "infonce": InfoNCE(), "probe": LabelProbe(), "auto": Auto(),
+}  # fmt: skip
 
 
 def tasks(where: str, cells: int, part: int, seed: int):
     """Yield (name, x, y, nats)."""
-    if where == "own":
-        from _problems import PROBLEMS
+    if where in ("own", "labels"):
+        from _problems import LABELS, PROBLEMS
 
-        for name, (draw, nats) in PROBLEMS.items():
+        for name, (draw, nats) in (PROBLEMS if where == "own" else LABELS).items():
             yield name, *draw(np.random.default_rng([7, seed]), cells or 3000), nats
         return
     for path in sorted(Path(where).glob("*.npz")):
@@ -60,7 +65,7 @@ def measured(x, y, scores, seed):
 def main() -> None:
     parse = argparse.ArgumentParser()
     parse.add_argument("where")
-    parse.add_argument("--scores", default=",".join(SCORES))
+    parse.add_argument("--scores", default=CONTINUOUS)
     parse.add_argument("--only", default="")
     parse.add_argument("--cells", type=int, default=0)
     parse.add_argument("--part", type=int, default=0)

@@ -48,6 +48,13 @@ def test_nothing_is_seen_where_there_is_nothing(columns):
     assert abs(found.value) <= 0.11  # the published range at zero
 
 
+def test_independent_sides_share_nothing():
+    rng = np.random.default_rng(11)
+    found = [LMI().estimate(rng.normal(size=(200, 5)), rng.normal(size=(200, 3)), seed=seed) for seed in range(6)]
+    assert abs(np.mean([f.value for f in found])) < 4 * np.std([f.value for f in found]) / np.sqrt(6) + 0.02
+    assert sum(f.low <= 0 <= f.high for f in found) >= 5
+
+
 def test_a_label_between_zero_and_its_entropy():
     x, y = labels(np.random.default_rng(1), 800)
     found = LMI().estimate(x, y)

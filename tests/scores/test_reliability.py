@@ -81,3 +81,7 @@ def test_the_scan_levels_off_at_the_number_of_shared_dimensions():
     assert found.bits[1] == pytest.approx(each, abs=0.15)
     assert found.bits[2] == pytest.approx(2 * each, abs=0.25)
     assert found.bits[4] < found.bits[2] + 0.05
+
+
+def test_a_scan_of_less_than_nothing_has_one_dimension():
+    assert _reliability.Scan(np.zeros((5, 2)), np.zeros((5, 2)), {1: -0.02, 2: -0.03}).effective == 1

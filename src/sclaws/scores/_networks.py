@@ -7,6 +7,7 @@ Nothing here touches torch's global random state, and the number of threads is p
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,13 +21,16 @@ from sclaws.errors import ScoreError
 from sclaws.protocols import Ints
 
 
+def needed(score: str) -> None:
+    """Raise ``ScoreError`` where torch is not installed: when a study is read, before any work."""
+    if importlib.util.find_spec("torch") is None:
+        raise ScoreError(f"{score} needs torch: pip install 'sclaws[learnt]'; gaussian, ksg and probe do without it")
+
+
 @contextmanager
 def one_thread() -> Iterator[str]:
     """Yield the device to use; on a CPU one thread works, which makes the numbers independent of how many there are."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ScoreError("this score needs torch: install it, or sclaws[scvi], which brings it") from error
+    import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -145,7 +145,8 @@ class Scan:
     @property
     def effective(self) -> int:
         """The fewest leading pairs in which nine tenths of the most bits are seen."""
-        return min(m for m, seen in self.bits.items() if seen >= 0.9 * max(self.bits.values()))
+        most = max(self.bits.values())
+        return min(m for m, seen in self.bits.items() if seen >= most - 0.1 * abs(most))
 
     @property
     def seen(self) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sclaws.protocols import Estimate, Floats, Ids, Ints, Probe
-from sclaws.scores import _estimate, _rule, _witnesses
+from sclaws.scores import _estimate, _networks, _rule, _witnesses
 
 _BIT = math.log(2)
 _FOLDS = 5
@@ -34,6 +34,9 @@ class Auto:
     version: ClassVar[int] = 1
     metrics: ClassVar[tuple[str, ...]] = ("information",)
     needs: ClassVar[str] = "signal"
+
+    def __post_init__(self) -> None:
+        _networks.needed("auto")
 
     def __call__(self, probe: Probe, *, seed: int) -> dict[str, Estimate]:
         """Return ``{"information": estimate}`` of the probe's pairs."""

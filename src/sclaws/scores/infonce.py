@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sclaws import multiplier
 from sclaws.errors import ScoreError
 from sclaws.protocols import Estimate, Floats, Ids, Ints, Probe
-from sclaws.scores import _classifiers, _critics, _estimate
+from sclaws.scores import _classifiers, _critics, _estimate, _networks
 
 _BIT = math.log(2)
 
@@ -37,6 +37,7 @@ class InfoNCE:
     needs: ClassVar[str] = "signal"
 
     def __post_init__(self) -> None:
+        _networks.needed("infonce")
         if not 2 <= self.folds <= 20:
             raise ScoreError(f"infonce: folds = {self.folds} must lie in [2, 20]; 5 is usual")
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sclaws import multiplier
 from sclaws.errors import ScoreError
 from sclaws.protocols import Estimate, Floats, Ids, Ints, Probe
-from sclaws.scores import _estimate, _latents, _nearest, _reliability
+from sclaws.scores import _estimate, _latents, _nearest, _networks, _reliability
 
 _BIT = math.log(2)
 
@@ -42,6 +42,7 @@ class LMI:
     needs: ClassVar[str] = "signal"
 
     def __post_init__(self) -> None:
+        _networks.needed("lmi")
         for name, low, high in (("latent", 1, 32), ("k", 1, 50), ("folds", 2, 20)):
             if not low <= getattr(self, name) <= high:
                 raise ScoreError(f"lmi: {name} = {getattr(self, name)} must lie in [{low}, {high}]")
