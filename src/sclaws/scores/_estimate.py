@@ -55,7 +55,10 @@ def distinct(ids: Ids) -> Ids:
 
 @dataclass(frozen=True)
 class Sample:
-    """Checked arrays: ``x`` (n, d) finite floats; ``y`` (n,) label codes 0..K-1 or (n, k) finite floats."""
+    """Checked arrays, in the order of their hashed ids.
+
+    ``x`` (n, d) finite floats; ``y`` (n,) label codes 0..K-1 or (n, k) finite floats.
+    """
 
     x: NDArray[np.float64]
     y: NDArray[Any]
@@ -110,7 +113,8 @@ def sample(x: Floats, y: NDArray[Any], groups: Ints | None, ids: Ids | None) -> 
         if not varying(y).any():
             raise ScoreError("the signal is constant among these cells: there is nothing to know about it")
     own = default_ids(len(x)) if ids is None else np.asarray(ids, dtype=np.uint64)
-    return Sample(x, y, own, None if groups is None else np.asarray(groups))
+    order = ranked(distinct(own), 0)  # batches and folds are then the same in whatever order cells come
+    return Sample(x[order], y[order], own[order], None if groups is None else np.asarray(groups)[order])
 
 
 def _floats(values: NDArray[Any], what: str) -> NDArray[np.float64]:

@@ -18,9 +18,9 @@ from sclaws.protocols import Floats, Ints
 from sclaws.scores import _coordinates, _estimate, _networks
 
 _HIDDEN = (128, 64)
-_DROPPED = 0.2  # of what enters each layer of a cross-decoder
+_DROPPED = 0.1  # of what enters each layer of a cross-decoder
 _MOST_VALID = 1000
-_SCHEDULE = _networks.Schedule(steps=600, rate=2e-3, decay=0.01, batch=256, every=10, patience=15)
+_SCHEDULE = _networks.Schedule(steps=600, rate=2e-3, decay=0.1, batch=256, every=10, patience=15)
 
 
 def latents(

@@ -86,10 +86,12 @@ class Gaussian:
             "canonical_correlations": [round(float(r), 6) for r in found.rho],
         }  # fmt: skip
         verdict = ""
-        vectors = self.margins == "as-is" or min(dx, dy) > 1  # else it is a lower bound
-        if vectors and n >= max(_CHECKED[0], 10 * (dx + dy)):
-            verdict, held = self._unseen(given, x, y, found, seed)
-            details["held_out"] = round(held / _BIT, 4)
+        if self.margins == "as-is" or min(dx, dy) > 1:  # else it is a lower bound
+            if n >= max(_CHECKED[0], 10 * (dx + dy)):
+                verdict, held = self._unseen(given, x, y, found, seed)
+                details["held_out"] = round(held / _BIT, 4)
+            else:
+                verdict = f"unchecked: {n} cells are too few to see whether {dx} + {dy} dimensions are jointly normal"
         return _estimate.estimate(
             found.value / _BIT, found.influence / _BIT, given.units,
             stderr=found.stderr(given.units) / _BIT, verdicts=(verdict,), details=details,
