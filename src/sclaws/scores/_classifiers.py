@@ -17,7 +17,7 @@ from sclaws.scores._bounds import Bound, Bounds, tasks_of
 
 _HIDDEN = (64, 64)
 _CLUSTERS = 16
-_SCHEDULE = _networks.Schedule(steps=500, rate=3e-3, decay=0.1, batch=256, every=10, patience=25)
+_SCHEDULE = _networks.Schedule(steps=500, rate=3e-3, decay=0.1, batch=256, every=10, patience=10)
 
 
 def contrast(x: Floats, codes: Ints, fold: Ints, seed: int) -> Bounds:

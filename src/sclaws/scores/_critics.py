@@ -26,7 +26,7 @@ _START = (2.0, -2.0, -2.0)  # logits of the shares of channels, clusters, and ch
 _BENT = 8  # channels that networks may bend
 _HIDDEN = (64, 64)
 _CLUSTERS = (8, 16, 32)
-_SCHEDULE = _networks.Schedule(steps=500, rate=3e-3, decay=0.1, batch=256, every=10, patience=25)
+_SCHEDULE = _networks.Schedule(steps=500, rate=3e-3, decay=0.1, batch=256, every=10, patience=10)
 
 
 def contrast(x: Floats, y: Floats, fold: Ints, seed: int) -> Bounds:
