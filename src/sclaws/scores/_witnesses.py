@@ -28,7 +28,8 @@ from sclaws.scores._bounds import Bounds
 _BIT = math.log(2)
 _K = 3
 _LATENT = 8
-_MOST_DIMENSIONS = 40  # of both sides together, in which neighbours are sought; beyond, they are in latents
+_MOST_DIMENSIONS = 40  # of both sides together, in which neighbours are sought ...
+_FEW_DIMENSIONS = 8  # ... and beyond which they are sought in latents, too
 
 
 def of_continuous(
@@ -47,9 +48,12 @@ def of_continuous(
         )
         if len(x) > 2 * sum(dims) + 2:
             normal = _gaussian(given, _normal.fitted(*sides), found)
-        if sum(dims) > _MOST_DIMENSIONS:
-            return normal, [critics, _latent_neighbours(given, fold, seed)], details
-        return normal, [critics, _neighbours(given, x, y, normal is not None, seed)], details
+        others = [critics]
+        if sum(dims) <= _MOST_DIMENSIONS:
+            others.append(_neighbours(given, x, y, normal is not None, seed))
+        if sum(dims) > _FEW_DIMENSIONS:
+            others.append(_latent_neighbours(given, fold, seed))
+        return normal, others, details
 
 
 def of_label(given: _estimate.Sample, fold: Ints, seed: int) -> list[_rule.Witness]:
