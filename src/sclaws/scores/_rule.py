@@ -9,8 +9,8 @@ Every number here is in nats. Three kinds of evidence, each with a known way of 
 - *neighbours*: nearly unbiased in few dimensions, low in many; what they miss of a matched Gaussian is given back, as
   long as the Gaussian is believed.
 
-Where the Gaussian is believed and neither of the others finds more, it is the answer; otherwise the larger of the other
-two is, because both fail low. The interval adds to the sampling error what was not measured: the part of the value
+Where the Gaussian is believed and none of the others finds more, it is the answer; otherwise the largest of the others
+is, because they fail low. The interval adds to the sampling error what was not measured: the part of the value
 beyond its best uncorrected witness, and a share of what the witnesses disagree on.
 """
 
