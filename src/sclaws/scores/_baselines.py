@@ -15,6 +15,7 @@ from sclaws.protocols import Floats, Ints
 from sclaws.scores._bounds import bound
 
 _RIDGES = (1e-3, 0.3, 3.0)  # added to the columns' covariance, whose mean variance is one
+_STILL = 1e-9  # a direction that varies less among training cells is constant there
 _FLOOR = 20.0  # pairs that clusters are assumed to have met by chance
 
 
@@ -37,7 +38,7 @@ class Channels:
 def channels(x: Floats, y: Floats, train: Ints, valid: Ints) -> Channels:
     """Return the canonical directions whose Gaussian critic does best on the validation cells, over ridges."""
     found = [_channels(x, y, train, valid, ridge) for ridge in _RIDGES]
-    worth = [bound(each.table(x[valid], y[valid])).value for each in found]
+    worth = np.nan_to_num([bound(each.table(x[valid], y[valid])).value for each in found], nan=-np.inf)
     return found[int(np.argmax(np.array(worth) - 1e-3 * np.arange(len(worth))))]
 
 
@@ -50,9 +51,10 @@ def _channels(x: Floats, y: Floats, train: Ints, valid: Ints, ridge: float) -> C
     cross = np.linalg.solve(halves[0], np.linalg.solve(halves[1], ty.T @ tx / len(tx)).T)
     u, _, v = np.linalg.svd(cross, full_matrices=False)
     left, right = np.linalg.solve(halves[0].T, u), np.linalg.solve(halves[1].T, v.T)
-    left, right = left / (tx @ left).std(axis=0), right / (ty @ right).std(axis=0)
+    sizes = (tx @ left).std(axis=0), (ty @ right).std(axis=0)
+    left, right = (v / np.where(size > _STILL, size, np.inf) for v, size in zip((left, right), sizes, strict=True))
     a, b = x[valid] @ left, y[valid] @ right
-    rho = (a * b).mean(axis=0) / np.sqrt((a**2).mean(axis=0) * (b**2).mean(axis=0))
+    rho = (a * b).mean(axis=0) / np.sqrt(np.maximum((a**2).mean(axis=0) * (b**2).mean(axis=0), _STILL))
     return Channels(left, right, np.where(rho > 1.5 / math.sqrt(len(a)), np.minimum(rho, 1 - 1e-5), 0.0))
 
 

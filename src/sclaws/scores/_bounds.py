@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sclaws.protocols import Floats, Ints
 
 _MOST_VALID = 600  # cells on which training is stopped
+_SHOWN = 2.0  # nats below the logarithm of the number of chance meetings: more they cannot show
 _BLOCK = 2000  # cells that meet one another when a bound is evaluated
 
 
@@ -82,8 +83,10 @@ def bound(table: Floats) -> Bound:
     """Return the better of two bounds of a (b, b) table in nats: contrastive, and Donsker-Varadhan's.
 
     The first (van den Oord et al. 2018, arXiv 1807.03748; here the mean of both directions) never fails and cannot
-    exceed log b; the second has no such ceiling, and fails low when a few meetings carry its mean. Over all b² chance
-    meetings the error of that mean is of second order for a critic near the truth, so it serves up to 7 bits.
+    exceed log b. The second has no such ceiling: over all b² chance meetings the error of its mean is of second order
+    for a critic near the truth. But meetings that are rarer than one in b² are not among them; its mean is then too
+    low, and the bound too high. As so many cannot show more than about 2 log b (McAllester & Stratos 2020, AISTATS), it
+    is cut 2 nats below that.
     """
     from scipy.special import logsumexp
 
@@ -96,5 +99,6 @@ def bound(table: Floats) -> Bound:
     whole = float(logsumexp(chance))
     value = float(own.mean()) - whole + math.log(b * (b - 1))
     weight = np.exp(chance - whole)
+    value = min(value, 2 * math.log(b) - _SHOWN)
     donsker = Bound(value, own - b * (weight.sum(axis=0) + weight.sum(axis=1)))
     return donsker if donsker.value > contrastive.value else contrastive

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sclaws.protocols import Floats
 from sclaws.scores import _estimate, _normal
 
-WIDEST = 128  # principal components that are kept
+WIDEST = 128  # principal components that networks see
 _GROUPED = 16  # of which this many are clustered
 _MOST = 5000  # cells from which clusters are learnt
 
@@ -24,21 +24,34 @@ def principal(values: Floats) -> NDArray[np.float64]:
     return components(_normal.ranks(_estimate.standardised(values)))
 
 
-def components(columns: Floats) -> NDArray[np.float64]:
-    """Return at most 128 principal components (n, m) of columns (n, d), the largest first.
+def components(columns: Floats, widest: int = WIDEST) -> NDArray[np.float64]:
+    """Return at most ``widest`` principal components (n, m) of columns (n, d), the largest first.
 
     They keep their relative sizes; their mean variance is one. Copies and combinations of columns drop out.
     """
     columns = columns - columns.mean(axis=0)
-    if min(columns.shape) > 2 * WIDEST:
+    if min(columns.shape) > 2 * widest:
         from sklearn.utils.extmath import randomized_svd
 
-        left, size, _ = randomized_svd(columns, WIDEST, random_state=0)
+        left, size, _ = randomized_svd(columns, widest, random_state=0)
     else:
         left, size, _ = np.linalg.svd(columns, full_matrices=False)
-    keep = (size > 1e-6 * size[0]) & (np.arange(len(size)) < WIDEST)
+    keep = (size > 1e-6 * size[0]) & (np.arange(len(size)) < widest)
     found = left[:, keep] * size[keep]
     return np.asarray(found / math.sqrt(np.mean(found**2)))
+
+
+def cut(columns: Floats, what: str) -> str:
+    """Return a warning when columns (n, d) have more components than networks see, and those hold more than 1 %."""
+    if min(columns.shape) <= WIDEST:
+        return ""
+    centred = columns - columns.mean(axis=0)
+    found = components(columns)
+    scale = np.linalg.lstsq(found, centred, rcond=None)[0]
+    kept = float(np.sum((found @ scale) ** 2) / np.sum(centred**2))
+    if kept > 0.99:
+        return ""
+    return f"only the {found.shape[1]} largest components of the {what} were looked at ({kept:.0%} of its variance)"
 
 
 def distance(values: Floats) -> NDArray[np.float64]:

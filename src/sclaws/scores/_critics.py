@@ -131,7 +131,7 @@ class _Critics:
         for model, task in enumerate(self.tasks):
             kinds = ("gaussian", "clusters", "networks")
             worth = [bound(self._table(model, task.valid, kind)).value for kind in kinds]
-            self.kind[model] = kinds[int(np.argmax(np.array(worth)))]
+            self.kind[model] = kinds[int(np.argmax(np.nan_to_num(worth, nan=-np.inf)))]
 
     def _table(self, model: int, rows: Ints, kind: str) -> NDArray[np.float64]:
         if kind == "gaussian":

@@ -20,6 +20,7 @@ from sclaws.scores import _baselines, _bounds, _coordinates, _nearest, _normal, 
 
 _BIT = math.log(2)
 _BITS = 0.1  # a shortfall, or rise, below this many bits is not worth a warning ...
+_WIDEST = 512  # components in which a Gaussian is checked
 _SHARE = 0.1  # ... nor is one below this share of the estimate
 
 
@@ -79,7 +80,7 @@ def claims_too_much(
     """Return a warning when a Gaussian claims more nats than its critic reaches on cells that it did not see, and the
     nats reached. ``x`` (n, d) and ``y`` (n, k) are the columns that it was fitted to, ``influence`` (n,) each cell's.
     """
-    x, y = _coordinates.components(x), _coordinates.components(y)
+    x, y = (_coordinates.components(v, min(_WIDEST, max(len(v) // 3, 2))) for v in (x, y))
     tasks = _bounds.tasks_of(fold, seed)
     critics = [_baselines.channels(x, y, task.train, task.valid) for task in tasks]
 
@@ -104,6 +105,16 @@ def too_many_dimensions(seen: float, short: float, whole: float) -> str:
     return (
         f"biased low: effective dimension too high "
         f"(of a Gaussian like this one, neighbours miss {short / _BIT:.2f} of {whole / _BIT:.2f} bits)"
+    )
+
+
+def full(bits: float, n: int, k: int) -> str:
+    """Return a warning when an estimate is near the most that the neighbours of n cells can show."""
+    most = math.log2(n / k)
+    return (
+        f"at least this: {n} cells and {k} neighbours show no more than about {most:.1f} bits"
+        if bits > most - 1
+        else ""
     )
 
 

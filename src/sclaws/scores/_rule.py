@@ -45,6 +45,7 @@ class Witness:
     evidence: float
     influence: NDArray[np.float64]
     stderr: float
+    held_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,16 @@ def believed(claimed: float, held_out: float, gain: float, error: float) -> bool
     return claimed - held_out <= 0.03 + 0.05 * max(claimed, 0.0) + 2 * max(gain, 0.0) + 2 * error
 
 
-def choose(normal: Witness | None, others: list[Witness], ids: Ids) -> Choice:
+def choose(normal: Witness | None, others: list[Witness], ids: Ids, grouped: bool = False) -> Choice:
     """Return the answer from the believed Gaussian, if any, and the other witnesses (at least one).
 
-    The Gaussian stands unless another finds more by two standard errors of their difference and .02 nats.
+    The Gaussian stands unless another finds more by two standard errors of their difference and .02 nats. With groups
+    (``grouped``) only witnesses that were judged on groups they had not seen are heard, since neighbours of one group
+    say more of each other than of another's.
     """
+    if grouped:
+        others = [each for each in others if each.held_out]
+        normal = None if normal and normal.value > 1.5 * max(each.value for each in others) + 0.1 else normal
     best = max(others, key=lambda each: each.value)
     if normal is not None and not any(_finds_more(each, normal, ids) for each in others):
         off = 0.5 * abs(best.value - normal.value) if best.value > normal.value else 0.0

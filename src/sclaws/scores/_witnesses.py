@@ -39,15 +39,16 @@ def of_continuous(
     found = _critics.contrast(given.x, given.y, fold, seed)
     critics = _critic(given, "critics", found)
     with _estimate.one_thread():
-        x, y = (_columns(v) for v in (given.x, given.y))
-        sides = [_normal.basis(v) for v in (x, y)]
+        ranked = [_normal.ranks(_estimate.standardised(v)) for v in (given.x, given.y)]
+        sides = [_normal.basis(v) for v in ranked]
         dims = [side.shape[1] for side in sides]
+        x, y = (_columns(v) for v in ranked)
         normal, details = (
             None,
             {"dim_x": dims[0], "dim_y": dims[1], "gaussian_held_out": found.gaussian.value / _BIT},
         )
         if len(x) > 2 * sum(dims) + 2:
-            normal = _gaussian(given, _normal.fitted(*sides), found)
+            normal = _gaussian(given, _normal.fitted(*sides), found, ranked, fold, seed)
         others = [critics]
         if sum(dims) <= _MOST_DIMENSIONS:
             others.append(_neighbours(given, x, y, normal is not None, seed))
@@ -62,7 +63,7 @@ def of_label(given: _estimate.Sample, fold: Ints, seed: int) -> list[_rule.Witne
         _linear_probe(given, fold),
         _critic(given, "classifiers", _classifiers.contrast(given.x, given.y, fold, seed)),
     ]
-    left = _nearest.spread(_columns(given.x), 1)
+    left = _nearest.spread(_columns(_normal.ranks(_estimate.standardised(given.x))), 1)
     if left.shape[1] > _MOST_DIMENSIONS or np.bincount(given.y).min() <= 2 * (_K + 1):
         return found
 
@@ -73,23 +74,34 @@ def of_label(given: _estimate.Sample, fold: Ints, seed: int) -> list[_rule.Witne
 
 
 def _critic(given: _estimate.Sample, name: str, found: Bounds) -> _rule.Witness:
-    """Return the held-out bound, plus what the second half of the training cells brought."""
+    """Return the held-out bound, plus what the second half of the training cells brought beyond its standard error."""
     error = [multiplier.standard_error(v, given.units.ids) for v in (found.full.influence, found.differences)]
     value = found.full.value
-    return _rule.Witness(name, value + max(found.gain, 0.0), value, value, found.full.influence, math.hypot(*error))
+    gain = max(found.gain - error[1], 0.0)
+    return _rule.Witness(name, value + gain, value, value, found.full.influence, math.hypot(*error), held_out=True)
 
 
-def _columns(values: Floats) -> NDArray[np.float64]:
-    """Return the columns made normal by their ranks, or principal components where columns depend on one another."""
-    ranked = _normal.ranks(_estimate.standardised(values))
+def _columns(ranked: Floats) -> NDArray[np.float64]:
+    """Return columns (n, d) as they are, or principal components where there are many or they depend on one another."""
     components = _coordinates.components(ranked)
-    return ranked if components.shape[1] == ranked.shape[1] else components
+    return np.asarray(ranked) if components.shape[1] == ranked.shape[1] else components
 
 
-def _gaussian(given: _estimate.Sample, fitted: _normal.Fitted, found: Bounds) -> _rule.Witness | None:
-    error = multiplier.standard_error(fitted.influence - found.gaussian.influence, given.units.ids)
-    if not _rule.believed(fitted.value, found.gaussian.value, found.gaussian_gain, error):
-        return None
+def _gaussian(
+    given: _estimate.Sample, fitted: _normal.Fitted, found: Bounds, ranked: list[NDArray[np.float64]], fold: Ints,
+    seed: int,
+) -> _rule.Witness | None:  # fmt: skip
+    """Return the closed form where it is believed; beyond what networks see, it has critics of its own."""
+    if max(fitted.dx, fitted.dy) > _coordinates.WIDEST:
+        told, _ = _reliability.claims_too_much(
+            fitted.value, fitted.influence, ranked[0], ranked[1], fold, given.units.ids, seed
+        )
+        if told:
+            return None
+    else:
+        error = multiplier.standard_error(fitted.influence - found.gaussian.influence, given.units.ids)
+        if not _rule.believed(fitted.value, found.gaussian.value, found.gaussian_gain, error):
+            return None
     value = fitted.value
     return _rule.Witness("gaussian", value, value, value, fitted.influence, fitted.stderr(given.units))
 
@@ -144,4 +156,4 @@ def _linear_probe(given: _estimate.Sample, fold: Ints) -> _rule.Witness:
         truth, _ = _linear.out_of_fold(_estimate.standardised(given.x), given.y, fold)
     influence = np.log(truth) - np.log(np.bincount(given.y)[given.y] / len(given.y))
     value, error = float(influence.mean()), multiplier.standard_error(influence, given.units.ids)
-    return _rule.Witness("linear probe", value, value, value, influence, error)
+    return _rule.Witness("linear probe", value, value, value, influence, error, held_out=True)

@@ -3,9 +3,10 @@
 Between jointly Gaussian vectors I = -½ Σ log2(1 - ρ_j²) with the canonical correlations ρ_j. Information does not
 change when a coordinate is stretched, so each is first made normal by its ranks (the Gaussian copula of Ince et al.
 2017, Hum Brain Mapp 38:1541). If either vector is then jointly normal, the number is a lower bound of the truth: the
-entropy of what is left of that vector after the best linear guess is at most Gaussian. A scalar signal always is, after
-ranks. Two vectors need not be: where cells form clusters that many columns of both sides show, the number exceeds the
-truth (two clusters hold one bit; 16 + 14 columns that show them are read as 1.9 bits, and as 3.7 without ranks).
+entropy of what is left of that vector after the best linear guess is at most Gaussian. A scalar signal without ties
+always is, after ranks. Two vectors need not be: where cells form clusters that many columns of both sides show, the
+number exceeds the truth (two clusters hold one bit; 16 + 14 columns that show them are read as 1.9 bits, and as 3.7
+without ranks).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Gaussian:
         Columns that are constant, or a linear combination of others, are left out and counted in the details.
         ``ScoreError``: a label; under 50 cells, or n <= d + k + 2; y a linear function of x.
         """
-        given = _estimate.sample(x, y, groups, ids)
+        given, seed = _estimate.sample(x, y, groups, ids), _estimate.seeded(seed)
         if given.is_label:
             raise ScoreError("the signal is a label, which no Gaussian describes: use score 'probe' or 'ksg'")
         if not _estimate.varying(given.x).any():
@@ -86,7 +87,9 @@ class Gaussian:
             "canonical_correlations": [round(float(r), 6) for r in found.rho],
         }  # fmt: skip
         verdict = ""
-        if self.margins == "as-is" or min(dx, dy) > 1:  # else it is a lower bound
+        most = _estimate.most_bits(given)
+        # a scalar without ties is normal after ranks, and the number a lower bound
+        if self.margins == "as-is" or min(dx, dy) > 1 or math.isfinite(most):
             if n >= max(_CHECKED[0], 10 * (dx + dy)):
                 verdict, held = self._unseen(given, x, y, found, seed)
                 details["held_out"] = round(held / _BIT, 4)
@@ -94,7 +97,8 @@ class Gaussian:
                 verdict = f"unchecked: {n} cells are too few to see whether {dx} + {dy} dimensions are jointly normal"
         return _estimate.estimate(
             found.value / _BIT, found.influence / _BIT, given.units,
-            stderr=found.stderr(given.units) / _BIT, verdicts=(verdict,), details=details,
+            stderr=found.stderr(given.units) / _BIT, bounds=(-math.inf, most),
+            verdicts=(verdict, _estimate.copies(given)), details=details,
         )  # fmt: skip
 
     @staticmethod

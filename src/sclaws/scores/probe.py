@@ -51,7 +51,7 @@ class LabelProbe:
         ``ScoreError``: a continuous signal, one class, under 50 cells. About .05 s for 2,500 cells, 16 dimensions, 8
         classes on one core.
         """
-        given = _estimate.sample(x, y, groups, ids)
+        given, seed = _estimate.sample(x, y, groups, ids), _estimate.seeded(seed)
         if not given.is_label:
             raise ScoreError("the signal is continuous, and the probe needs a label: use score 'gaussian' or 'ksg'")
         given, verdict = given.classes_of(self.folds, "probe")
