@@ -1,9 +1,10 @@
-"""Nearest-neighbour information: ours against scipy's cKDTree, the same points, the same cores, the same run.
+"""Nearest-neighbour information: ours, scipy's cKDTree, and scikit-learn's trees as NPEET uses them; one run.
 
     python benchmarks/ksg.py
 
-"neighbours" is the search alone (the k-th distance and two counts), what scipy's column does as well; "score" is the
-whole of ``KSG().estimate``, with its interval. Both sides are warm, take turns, and the best of their turns is shown.
+"neighbours" is the search alone (the k-th distance and two counts), what the last two columns do as well; "score" is
+the whole of ``KSG().estimate``, with its interval. scipy may use all cores, NPEET's code has no such option. All are
+warm, take turns, and the best of their turns is shown.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 import numba
 import numpy as np
 from scipy.spatial import cKDTree
+from sklearn.neighbors import BallTree, KDTree
 
 from sclaws import neighbours
 from sclaws.scores.ksg import KSG
@@ -35,6 +37,18 @@ def scipys(x, y):
     return radius, *counts
 
 
+def npeets(x, y):
+    """The searches of NPEET's ``mi``: Chebyshev KD-trees, ball trees from 20 columns."""
+    both = np.hstack([x, y])
+    radius = tree(both).query(both, k=K + 1)[0][:, K]
+    inside = np.nextafter(radius, 0)
+    return radius, *(tree(side).query_radius(side, inside, count_only=True) - 1 for side in (x, y))
+
+
+def tree(points):
+    return (BallTree if points.shape[1] >= 20 else KDTree)(points, metric="chebyshev")
+
+
 def seconds(run, *given):
     start = time.perf_counter()
     found = run(*given)
@@ -44,20 +58,21 @@ def seconds(run, *given):
 def main() -> None:
     rng = np.random.default_rng(0)
     print(f"{os.cpu_count()} cores, {numba.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; seconds")
-    print(f"{'cells':>7} {'dims':>8} {'neighbours':>11} {'score':>8} {'scipy':>8} {'scipy / ours':>13} {'equal':>6}")
+    print(f"{'cells':>7} {'dims':>6} {'neighbours':>11} {'score':>8} {'scipy':>8} {'NPEET':>8}  ratios      equal")
     for n, dx, dy in SIZES:
         x, y = rng.normal(size=(n, dx)), rng.normal(size=(n, dy))
         y[:, 0] += x[:, 0]
-        best = np.full(3, np.inf)
+        best = np.full(4, np.inf)
         equal = True
         ours(x[:300], y[:300])  # compiled before the clock starts
         for _ in range(3 if n * dx > 50_000 else 10):
-            turns = [seconds(ours, x, y), seconds(KSG(K).estimate, x, y), seconds(scipys, x, y)]
+            turns = [seconds(ours, x, y), seconds(KSG(K).estimate, x, y), seconds(scipys, x, y), seconds(npeets, x, y)]
             best = np.minimum(best, [turn[0] for turn in turns])
-            equal &= all(np.array_equal(a, b) for a, b in zip(turns[0][1], turns[2][1], strict=True))
-        search, score, tree = best
-        figures = f"{search:>11.4f} {score:>8.4f} {tree:>8.4f} {tree / search:>12.1f}x {'yes' if equal else 'NO':>6}"
-        print(f"{n:>7,} {f'{dx}+{dy}':>8} {figures}")
+            for other in turns[2:]:
+                equal &= all(np.array_equal(a, b) for a, b in zip(turns[0][1], other[1], strict=True))
+        search, score, kd, npeet = best
+        ratios = f"{kd / search:>5.1f}x {npeet / search:>5.1f}x {'yes' if equal else 'NO':>6}"
+        print(f"{n:>7,} {f'{dx}+{dy}':>6} {search:>11.4f} {score:>8.4f} {kd:>8.4f} {npeet:>8.4f} {ratios}", flush=True)
 
 
 if __name__ == "__main__":

@@ -45,13 +45,29 @@ def test_score_of_arrays(tmp_path, monkeypatch, capsys) -> None:
     y = 0.8 * x[:, 0] + 0.6 * rng.normal(size=3000)
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
-    assert outcome(monkeypatch, "score", tmp_path / "x.npy", tmp_path / "y.npy", "--json") == 0
+    assert outcome(monkeypatch, "score", tmp_path / "x.npy", tmp_path / "y.npy", "--score", "gaussian", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["low"] < 0.737 < found["high"]
     assert (found["unit"], found["estimator"], found["n"]) == ("bits", "gaussian", 3000)
     np.savez(tmp_path / "both.npz", x=x, y=(y > 0).astype(int))
     assert outcome(monkeypatch, "score", tmp_path / "both.npz", "--score", "ksg") == 0
     assert "bits" in capsys.readouterr().out
+
+
+def test_a_score_chosen_by_sclaws(tmp_path, monkeypatch, capsys) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    np.savez(tmp_path / "both.npz", x=x, y=np.where(x[:, 0] + 0.5 * rng.normal(size=300) > 0, "T cell", "B cell"))
+    said = []
+    for _ in range(2):
+        assert outcome(monkeypatch, "score", tmp_path / "both.npz", "--seed", "3", "--json") == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0] == said[1]
+    assert said[0]["estimator"] == "auto" and said[0]["details"]["chosen"]
+    assert 0 <= said[0]["low"] <= said[0]["value"] <= said[0]["high"] <= said[0]["details"]["entropy"]
+    assert outcome(monkeypatch, "score", tmp_path / "both.npz") == 0
+    assert re.search(r"bits \(.* to .*\), auto \(.+\), n = 300: ", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from sclaws import neighbours
+from sclaws import _neighbours_torch, neighbours
+
+RNG = np.random.default_rng(7)
 
 
 def reference_radius(points, k):
@@ -25,6 +27,20 @@ def test_radii_and_counts_equal_a_trees_to_the_last_bit(n, dim):
         radius = neighbours.kth_distance(points, k)
         np.testing.assert_array_equal(radius, reference_radius(points, k))
         np.testing.assert_array_equal(neighbours.count_within(points, radius), reference_count(points, radius))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("points", [RNG.normal(size=(700, 5)), RNG.integers(0, 4, size=(300, 2)).astype(float)])
+def test_torch_finds_the_same(points, device, monkeypatch):
+    torch = pytest.importorskip("torch")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    radius = neighbours.kth_distance(points, 3)
+    inside = neighbours.count_within(points[:, :1], radius)
+    monkeypatch.setattr(_neighbours_torch, "device", lambda n: device)
+    monkeypatch.setattr(_neighbours_torch, "_BLOCK", 2**14)
+    np.testing.assert_array_equal(neighbours.kth_distance(points, 3), radius)
+    np.testing.assert_array_equal(neighbours.count_within(points[:, :1], radius), inside)
 
 
 def test_a_lattice_full_of_ties_and_duplicates():

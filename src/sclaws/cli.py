@@ -160,28 +160,28 @@ def trial(study: Path, key: str, *, profile: Profile = None, out: Out = None) ->
 
 
 @app.command
-def score(x: Path, y: Path | None = None, *, score: str = "gaussian", seed: int = 0, json: bool = False) -> int:
+def score(x: Path, y: Path | None = None, *, score: str = "auto", seed: int = 0, json: bool = False) -> int:
     """Measure the information between two arrays, in bits with a 95 % interval.
 
-    Examples: sclaws score X.npy Y.npy --score ksg; sclaws score both.npz --score gaussian --json
+    Examples: sclaws score X.npy Y.npy; sclaws score both.npz --score gaussian --json
 
     Parameters
     ----------
     x
         .npy of shape (n, d), or .npz that holds x and y
     y
-        .npy of shape (n,) integer labels, or (n,) or (n, k) floats
+        .npy of shape (n,) labels, whole numbers or text, or (n,) or (n, k) floats
     score
-        an information score: see sclaws list scores
+        an information score, see sclaws list scores; auto, lmi and infonce need torch (sclaws[learnt])
+    seed
+        deals folds, draws weights: the same seed gives the same number
     """
     from sclaws.study.arrays import estimate
 
     found = estimate(x, y, score, seed)
-    print(
-        _json(found)
-        if json
-        else "{value:.4g} {unit} ({low:.4g} to {high:.4g}), {estimator}, n = {n}: {verdict}".format(**found)
-    )
+    chosen = f" ({found['details']['chosen']})" if "chosen" in found["details"] else ""
+    told = "{value:.4g} {unit} ({low:.4g} to {high:.4g}), {estimator}{chosen}, n = {n}: {verdict}"
+    print(_json(found) if json else told.format(chosen=chosen, **found))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours under the maximum norm, on all cores, for 10² to 10⁵ points and 1 to about 50 dimensions.
+"""Exact nearest neighbours under the maximum norm, on all cores or a GPU, for 10² to 10⁵ points, 1 to 50 dimensions.
 
 One method for every dimension: points are sorted into boxes of about a hundred by median cuts, and a query visits only
 the boxes that it must. Inside a box the distances of one dimension are taken for all points at once, which the compiler
@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from sclaws import _neighbours_torch
 from sclaws.protocols import Floats, Ints
 
 _BOX = 128  # points a box, measured: 64 is a little faster below four dimensions, 128 above
@@ -34,6 +35,8 @@ def kth_distance(points: Floats, k: int) -> NDArray[np.float64]:
     points = _checked(points)
     if not 1 <= k < len(points):
         raise ValueError(f"k must lie in [1, {len(points) - 1}] for {len(points)} points, got {k}")
+    if gpu := _neighbours_torch.device(len(points)):
+        return _neighbours_torch.kth_distance(points, k, gpu)
     boxes = _Boxes(points)
     out = np.empty(len(points))
     with _threads(points):
@@ -50,6 +53,8 @@ def count_within(points: Floats, radius: Floats) -> NDArray[np.int64]:
     radius = np.ascontiguousarray(radius, dtype=np.float64)
     if radius.shape != (len(points),):
         raise ValueError(f"one radius for each of the {len(points)} points is needed, got shape {radius.shape}")
+    if gpu := _neighbours_torch.device(len(points)):
+        return _neighbours_torch.count_within(points, radius, gpu)
     boxes = _Boxes(points)
     out = np.empty(len(points), dtype=np.int64)
     with _threads(points):

@@ -155,12 +155,30 @@ def test_a_signal_that_is_a_column_of_the_embedding_has_infinite_information():
         Gaussian().estimate(x, x[:, 1])
 
 
+def test_it_is_said_where_clusters_make_it_claim_too_much():
+    rng = np.random.default_rng(12)
+    kind = rng.integers(2, size=800)
+    centres = 1.5 * rng.normal(size=(2, 2, 12))
+    found = Gaussian().estimate(*(c[kind] + rng.normal(size=(800, 12)) for c in centres))
+    assert found.value > 1.1  # two clusters hold one bit
+    assert found.verdict.startswith("not jointly normal: on unseen cells this Gaussian reaches 0.")
+    assert found.details["held_out"] < 1.0
+
+
+def test_nothing_is_said_of_a_gaussian():
+    for seed, n in ((13, 400), (14, 1000)):
+        x, y, _ = pairs(np.random.default_rng(seed), n, 16, 14, [0.8, 0.8, 0.5])
+        assert Gaussian().estimate(x, y).verdict == "ok"
+    told = "unchecked: 299 cells are too few to see whether 16 + 14 dimensions are jointly normal"
+    assert Gaussian().estimate(x[:299], y[:299]).verdict == told
+
+
 def test_called_on_a_probe_it_scores_the_pairs():
     x, y, _ = pairs(np.random.default_rng(11), 90, 2, 2, [0.5])
     ids = np.arange(90, dtype=np.uint64) + 7
     probe = SimpleNamespace(pairs=Pairs(x, y, np.arange(90), ids, np.arange(90) % 9))
     found = Gaussian()(probe, seed=1)
-    assert found == {"information": Gaussian().estimate(x, y, ids=ids, groups=np.arange(90) % 9)}
+    assert found == {"information": Gaussian().estimate(x, y, ids=ids, groups=np.arange(90) % 9, seed=1)}
     assert found["information"].unit == "bits" and found["information"].n == 90
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sclaws import multiplier
 from sclaws.errors import ScoreError
-from sclaws.hashing import mix
+from sclaws.hashing import mix, ranked
 from sclaws.protocols import Estimate, Floats, Ids, Ints
 
 FEWEST = 50  # cells below which no information is estimated: an interval would be as wide as any answer
@@ -55,7 +55,10 @@ def distinct(ids: Ids) -> Ids:
 
 @dataclass(frozen=True)
 class Sample:
-    """Checked arrays: ``x`` (n, d) finite floats; ``y`` (n,) label codes 0..K-1 or (n, k) finite floats."""
+    """Checked arrays, in the order of their hashed ids.
+
+    ``x`` (n, d) finite floats; ``y`` (n,) label codes 0..K-1 or (n, k) finite floats.
+    """
 
     x: NDArray[np.float64]
     y: NDArray[Any]
@@ -95,6 +98,8 @@ def sample(x: Floats, y: NDArray[Any], groups: Ints | None, ids: Ids | None) -> 
     A one-dimensional ``y`` of integers, booleans or text is a label; floats, and anything two-dimensional, continuous.
     """
     x, y = np.asarray(x), np.asarray(y)
+    if groups is not None and np.asarray(groups).dtype.kind not in "iub":
+        groups = _codes(groups)
     for name, part in (("y", y), ("groups", groups), ("ids", ids)):
         if part is not None and len(part) != len(x):
             raise ScoreError(f"x has {len(x)} rows and {name} has {len(part)}: give one row for each cell in both")
@@ -102,7 +107,7 @@ def sample(x: Floats, y: NDArray[Any], groups: Ints | None, ids: Ids | None) -> 
         raise ScoreError(f"too few cells: {len(x)}, and information needs at least {FEWEST}; test on more cells")
     x = _floats(x, "embedding")
     if y.ndim == 1 and y.dtype.kind in "iubOUS":
-        y = np.unique(y.astype(str) if y.dtype.kind == "O" else y, return_inverse=True)[1].reshape(-1)
+        y = _codes(y)
         if y.max() == 0:
             raise ScoreError("the label has only one class among these cells: its information is zero by definition")
     else:
@@ -110,7 +115,49 @@ def sample(x: Floats, y: NDArray[Any], groups: Ints | None, ids: Ids | None) -> 
         if not varying(y).any():
             raise ScoreError("the signal is constant among these cells: there is nothing to know about it")
     own = default_ids(len(x)) if ids is None else np.asarray(ids, dtype=np.uint64)
-    return Sample(x, y, own, None if groups is None else np.asarray(groups))
+    order = ranked(distinct(own), 0)  # batches and folds are then the same in whatever order cells come
+    return Sample(x[order], y[order], own[order], None if groups is None else np.asarray(groups)[order])
+
+
+def seeded(seed: int) -> int:
+    """Return a seed that every library takes; ``ScoreError`` for a negative one."""
+    if seed < 0:
+        raise ScoreError(f"seed = {seed} must not be negative")
+    return int(seed) % 2**31
+
+
+def ceiling(values: Floats) -> float:
+    """Return the bits beyond which nothing can be known of rows (n, d) that repeat: their entropy; else infinity."""
+    codes = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
+    return entropy(codes) if codes.max() + 1 <= len(codes) / 2 else math.inf
+
+
+def most_bits(given: Sample) -> float:
+    """Return the bits that repeated rows of either side allow at most."""
+    y = math.inf if given.is_label else ceiling(given.y)
+    return min(ceiling(given.x), y)
+
+
+def copies(given: Sample) -> str:
+    """Return a warning when more than a tenth of the cells are copies of others, on both sides."""
+    both = np.column_stack([given.x, given.y])
+    again = len(both) - len(np.unique(both, axis=0))
+    return f"{again} of {len(both)} cells are copies of others: leave them out" if again > 0.1 * len(both) else ""
+
+
+def _codes(values: NDArray[Any]) -> Ints:
+    """Return codes 0..K-1 of labels or groups (n,); ``ScoreError`` where one is missing."""
+    values = np.asarray(values)
+    if values.dtype.kind == "O":
+        missing = [i for i, v in enumerate(values) if v is None or v != v]
+        if missing:
+            raise ScoreError(
+                f"{len(missing)} labels or groups are missing, first in row {missing[0]}: leave those cells out"
+            )
+        values = values.astype(str)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ScoreError("some groups are not finite numbers: leave those cells out")
+    return np.asarray(np.unique(values, return_inverse=True)[1].reshape(-1))
 
 
 def _floats(values: NDArray[Any], what: str) -> NDArray[np.float64]:
@@ -151,6 +198,41 @@ def entropy(codes: Ints) -> float:
     return float(-np.sum(share * np.log2(share)))
 
 
+def dealt(given: Sample, folds: int, seed: int) -> tuple[Ints, str]:
+    """Return the (n,) fold of each cell, and a sentence for a fallback.
+
+    Whole groups, when there are two or more and folds then differ little in size; cells otherwise, a label's class by
+    class.
+    """
+    n, note = len(given.y), ""
+    if given.groups is not None:
+        codes = np.unique(given.groups, return_inverse=True)[1].reshape(-1)
+        size = np.bincount(codes)
+        if len(size) > 1:
+            place = _parted(size, folds, seed)
+            if np.bincount(place, weights=size).min() >= n / (4 * folds):
+                return place[codes], ""
+            note = "folds over cells: the groups are too unequal"
+        else:
+            note = "folds over cells: only 1 group"
+    order = ranked(distinct(given.ids), seed)
+    if given.is_label:
+        order = order[np.argsort(given.y[order], kind="stable")]
+    fold = np.empty(n, dtype=np.int64)
+    fold[order] = np.arange(n) % folds
+    return fold, note
+
+
+def _parted(size: Ints, folds: int, seed: int) -> Ints:
+    """Return the fold of each group: the largest first, each to the fold that holds least; ties in hashed order."""
+    place, held = np.empty(len(size), dtype=np.int64), np.zeros(min(folds, len(size)))
+    order = ranked(np.arange(len(size), dtype=np.uint64), seed)
+    for group in order[np.argsort(-size[order], kind="stable")]:
+        place[group] = int(np.argmin(held))
+        held[place[group]] += size[group]
+    return place
+
+
 def one_thread() -> Any:
     """Return a context in which BLAS uses one thread: matrices here are small, and threads that wait for each other
     on a busy machine cost ten times more than they save. It also makes the numbers independent of their number.
@@ -183,16 +265,23 @@ def estimate(
     standard error where theory knows better; draws are scaled to it, so that their variance is stderr². t is
     Student's with as many degrees of freedom as units, less one. ``bounds`` clip value, low and high, not the draws.
     """
-    from scipy import stats
-
+    if not (math.isfinite(value) and np.isfinite(influence).all()):
+        raise ScoreError("the estimate is not a finite number: too few cells differ for this score; test on more cells")
     own = multiplier.standard_error(influence, units.ids)
     stderr = own if stderr is None else stderr
     # draws have the variance of a sum of squares; standard_error also has G / (G - 1)
     scale = stderr / own * math.sqrt(units.count / (units.count - 1)) if own > 0 else 0.0
-    half = float(stats.t.ppf(0.975, units.count - 1)) * stderr
+    half = half_width(stderr, units)
     value, low, high = (float(np.clip(v, *bounds)) for v in (value, value - half, value + half))
     sentences = [v for v in (*verdicts, units.note) if v]
     draws = tuple(float(v) for v in scale * multiplier.draws(influence, units.ids))
     return Estimate(
         value, low, high, float(stderr), unit, len(influence), "; ".join(sentences) or "ok", dict(details or {}), draws
     )
+
+
+def half_width(stderr: float, units: Units) -> float:
+    """Return half of a 95 % interval: Student's t with as many degrees of freedom as units, less one."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, units.count - 1)) * stderr

@@ -13,13 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sclaws.errors import ScoreError
-from sclaws.hashing import ranked
 from sclaws.protocols import Estimate, Floats, Ids, Ints, Probe
-from sclaws.scores import _estimate
-
-# The L2 penalty of standardised columns (scikit-learn's C): the best of .01 to 10 at 200, 1,000 and 2,500 cells of real
-# immune cells in 16 components, where a factor of three either way costs less than .08, .02 and .01 bits.
-_C = 1.0
+from sclaws.scores import _estimate, _linear
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class LabelProbe:
         ``ScoreError``: a continuous signal, one class, under 50 cells. About .05 s for 2,500 cells, 16 dimensions, 8
         classes on one core.
         """
-        given = _estimate.sample(x, y, groups, ids)
+        given, seed = _estimate.sample(x, y, groups, ids), _estimate.seeded(seed)
         if not given.is_label:
             raise ScoreError("the signal is continuous, and the probe needs a label: use score 'gaussian' or 'ksg'")
         given, verdict = given.classes_of(self.folds, "probe")
@@ -64,9 +59,9 @@ class LabelProbe:
         details: dict[str, Any] = {"estimator": "probe", "entropy": bits, "n_classes": int(given.y.max()) + 1}
         if not _estimate.varying(given.x).any():
             return _estimate.constant_embedding(given, **details)
-        fold, note = _folds(given, self.folds, seed)
+        fold, note = _estimate.dealt(given, self.folds, seed)
         with _estimate.one_thread():
-            truth, best = _out_of_fold(_estimate.standardised(given.x), given.y, fold)
+            truth, best = _linear.out_of_fold(_estimate.standardised(given.x), given.y, fold)
         frequency = np.bincount(given.y)[given.y] / len(given.y)
         influence = np.log2(truth) - np.log2(frequency)
         value = float(influence.mean())
@@ -74,41 +69,3 @@ class LabelProbe:
         return _estimate.estimate(
             value, influence, given.units, bounds=(0.0, bits), verdicts=(verdict, note), details=details
         )
-
-
-def _folds(given: _estimate.Sample, folds: int, seed: int) -> tuple[Ints, str]:
-    """Return the (n,) fold of each cell: whole groups dealt in hashed order, or cells dealt class by class."""
-    n = len(given.y)
-    if given.groups is not None:
-        codes = np.unique(given.groups, return_inverse=True)[1].reshape(-1)
-        count = int(codes.max()) + 1
-        if count > 1:
-            place = np.empty(count, dtype=np.int64)
-            place[ranked(np.arange(count, dtype=np.uint64), seed)] = np.arange(count)
-            return place[codes] % folds, ""
-    order = ranked(_estimate.distinct(given.ids), seed)
-    order = order[np.argsort(given.y[order], kind="stable")]
-    fold = np.empty(n, dtype=np.int64)
-    fold[order] = np.arange(n) % folds
-    return fold, "folds over cells: only 1 group" if given.groups is not None else ""
-
-
-def _out_of_fold(x: Floats, y: Ints, fold: Ints) -> tuple[NDArray[np.float64], Ints]:
-    """Return the probability given to each cell's class, and the likeliest class, by a model that never saw its fold.
-
-    A uniform share of 1 / (n + 1) is mixed in: still a probability, so still a bound, and a class that the other folds
-    lack costs log2((n + 1) K) bits and not infinity.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    classes = int(y.max()) + 1
-    predicted = np.full((len(y), classes), 1.0 / (len(y) + 1) / classes)
-    for part in range(int(fold.max()) + 1):
-        test, train = fold == part, fold != part
-        present = np.unique(y[train])
-        chance = np.ones((int(test.sum()), 1))
-        if len(present) > 1:
-            model = LogisticRegression(C=_C, max_iter=500, tol=1e-3)
-            chance = model.fit(x[train], y[train]).predict_proba(x[test])
-        predicted[np.ix_(test, present)] += chance * len(y) / (len(y) + 1)
-    return predicted[np.arange(len(y)), y], predicted.argmax(axis=1)

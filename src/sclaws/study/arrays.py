@@ -25,7 +25,7 @@ def estimate(x: Path, y: Path | None, score: str, seed: int) -> dict[str, Any]:
 
 
 def _two(x: Path, y: Path | None) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return x as (n, d) floats and y as (n,) or (n, k) numbers."""
+    """Return x as (n, d) floats and y as (n,) or (n, k) numbers, or (n,) labels as text."""
     both = _read(x) if y is None else {"x": _single(x), "y": _single(y)}
     if not isinstance(both, dict):
         raise DataError(f"{x} is one array: give a second file, or an .npz that holds x and y")
@@ -33,7 +33,9 @@ def _two(x: Path, y: Path | None) -> tuple[NDArray[Any], NDArray[Any]]:
         if name not in both:
             raise DataError(f"{x} has no array {name!r}; {did_you_mean(name, both)}")
     left = _numbers(both["x"], f"{x}: x", (1, 2)).astype(float)
-    return left[:, None] if left.ndim == 1 else left, _numbers(both["y"], f"{y or x}: y", (1, 2))
+    right = both["y"]
+    text = right.dtype.kind == "U" and right.ndim == 1 and right.size
+    return left[:, None] if left.ndim == 1 else left, right if text else _numbers(right, f"{y or x}: y", (1, 2))
 
 
 def _single(path: Path) -> NDArray[Any]:
