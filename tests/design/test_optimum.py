@@ -139,7 +139,11 @@ def test_a_target_that_some_draws_never_reach_has_an_open_cost():
 
 @pytest.mark.parametrize(
     ("budget", "told"),
-    [(-5.0, "budget = -5 must be a positive"), (np.nan, "must be a positive"), (90.0, "buys nothing: the smallest plan")],
+    [
+        (-5.0, "budget = -5 must be a positive"),
+        (np.nan, "must be a positive"),
+        (90.0, "buys nothing: the smallest plan"),
+    ],
 )
 def test_budgets_that_buy_nothing_are_refused(budget, told):
     with pytest.raises(DesignError, match=told):

@@ -179,7 +179,7 @@ def minima(some: Sequence[Curve], degree: int, tokens: float) -> tuple[pd.DataFr
     found = [curve.fitted(degree) for curve in some]
     square, freedom = _variances(found)
     limits = stats.t.ppf(0.975, freedom) ** 2 * square if freedom > 0 else np.full(len(found), np.inf)
-    frame = pd.DataFrame([_row(*each, degree, limit) for *each, limit in zip(some, found, limits, strict=True)])
+    frame = pd.DataFrame([_row(c, fit, degree, limit) for c, fit, limit in zip(some, found, limits, strict=True)])
     frame["variance"] *= square if freedom > 0 else 1.0
     for end, other in (("", ""), ("_low", "_high"), ("_high", "_low")):
         frame[f"data{end}"] = frame["flop"] / (FLOP * tokens * frame[f"size{other}"])
