@@ -63,9 +63,8 @@ def main() -> None:
     fits = fit(table, NoiseAndCells(), ["umis_per_cell", "n_cells"], "mi_value", BY, "seed")
     found = design(fits, prices, k=0)
     money = " | ".join(f"best for {budget:,.0f}: UMI × cells" for budget in budgets)
-    print(
-        f"\n| curve | limits | a tenth more on depth, bits | on cells | {money} |\n|---|---|---|---|{'---|' * len(budgets)}"
-    )
+    print(f"\n| curve | limits | a tenth more on depth, bits | on cells | {money} |")
+    print(f"|---|---|---|---|{'---|' * len(budgets)}")
     for one in found.designs:
         print(answer(one, budgets, prices), flush=True)
     if given.figure:

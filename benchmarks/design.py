@@ -1,4 +1,4 @@
-"""Do the intervals of the optimum hold it? Simulated studies of a known joint law, budgets of 10 and 100 times the data's.
+"""Do the intervals of the optimum hold it? Simulated studies of a known joint law, 1 to 100 times the data's budget.
 
     python benchmarks/design.py --studies 2000
     python benchmarks/design.py --studies 400 --pool       # with the priors of the joint law
@@ -38,7 +38,7 @@ class Flat:
 
 
 def studies(count: int, sigma: float, rng: np.random.Generator) -> pd.DataFrame:
-    depth, cells, replicate = (v.ravel() for v in np.meshgrid(DEPTHS, CELLS, [0, 1], indexing="ij"))
+    depth, cells, _ = (v.ravel() for v in np.meshgrid(DEPTHS, CELLS, [0, 1], indexing="ij"))
     bits = NoiseAndCells().predict({"depth": depth, "cells": cells}, {k: np.array(v) for k, v in TRUTH.items()})
     frames = [
         pd.DataFrame({"study": i, "depth": depth, "cells": cells, "bits": bits + sigma * rng.normal(size=len(bits))})
