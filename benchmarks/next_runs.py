@@ -14,8 +14,8 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from design import CELLS, DEPTHS, TRUTH, Flat, true_optimum
 
+from design import CELLS, DEPTHS, TRUTH, Flat, true_optimum
 from sclaws.design.next_runs import suggest
 from sclaws.design.optimum import best
 from sclaws.fit import fit

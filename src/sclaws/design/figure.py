@@ -60,7 +60,7 @@ def _panel(
     }
     colour = {
         "field": "curve", "type": "nominal", "scale": {"domain": shown, "range": list(_COLOURS)},
-        "legend": {"title": None, "orient": "top", "columns": 2, "labelLimit": 400} if len(shown) > 1 else None,
+        "legend": {"title": None, "orient": "top", "columns": 2, "labelLimit": 400, "symbolOpacity": 1} if len(shown) > 1 else None,
     }  # fmt: skip
     band = {"x": money, "y": {**level, "field": "low"}, "y2": {"field": "high"}, "color": colour}
     line = {"x": money, "y": level, "color": colour}
