@@ -38,64 +38,6 @@ def test_list_names_every_member_with_a_line(monkeypatch, capsys) -> None:
     assert "did you mean 'models'" in capsys.readouterr().err
 
 
-def test_score_of_arrays(tmp_path, monkeypatch, capsys) -> None:
-    """Correlation .8 in one of two columns: -log2(1 - .64) / 2 = .737 bits."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(3000, 2))
-    y = 0.8 * x[:, 0] + 0.6 * rng.normal(size=3000)
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "y.npy", y)
-    assert outcome(monkeypatch, "score", tmp_path / "x.npy", tmp_path / "y.npy", "--score", "gaussian", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["low"] < 0.737 < found["high"]
-    assert (found["unit"], found["estimator"], found["n"]) == ("bits", "gaussian", 3000)
-    np.savez(tmp_path / "both.npz", x=x, y=(y > 0).astype(int))
-    assert outcome(monkeypatch, "score", tmp_path / "both.npz", "--score", "ksg") == 0
-    assert "bits" in capsys.readouterr().out
-
-
-def test_a_score_chosen_by_sclaws(tmp_path, monkeypatch, capsys) -> None:
-    pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(300, 2))
-    np.savez(tmp_path / "both.npz", x=x, y=np.where(x[:, 0] + 0.5 * rng.normal(size=300) > 0, "T cell", "B cell"))
-    said = []
-    for _ in range(2):
-        assert outcome(monkeypatch, "score", tmp_path / "both.npz", "--seed", "3", "--json") == 0
-        said.append(json.loads(capsys.readouterr().out))
-    assert said[0] == said[1]
-    assert said[0]["estimator"] == "auto" and said[0]["details"]["chosen"]
-    assert 0 <= said[0]["low"] <= said[0]["value"] <= said[0]["high"] <= said[0]["details"]["entropy"]
-    assert outcome(monkeypatch, "score", tmp_path / "both.npz") == 0
-    assert re.search(r"bits \(.* to .*\), auto \(.+\), n = 300: ", capsys.readouterr().out)
-
-
-@pytest.mark.parametrize(
-    ("words", "match"),
-    [
-        (["none.npy", "y.npy"], "none.npy: no such file"),
-        (["text.npy", "y.npy"], "text.npy is not an array that numpy.save wrote"),
-        (["pickled.npy", "y.npy"], "pickled.npy is not an array that numpy.save wrote without objects"),
-        (["x.npy"], "x.npy is one array: give a second file"),
-        (["odd.npz"], "odd.npz has no array 'x'"),
-        (["x.npy", "y.npy", "--score", "gausian"], "unknown score 'gausian': did you mean 'gaussian'"),
-        (["x.npy", "y.npy", "--score", "heldout-loss"], "reads a model, not two arrays"),
-        (["x.npy", "short.npy"], "(length|rows|cells)"),
-    ],
-)
-def test_arrays_that_cannot_be_scored(words: list[str], match: str, tmp_path, monkeypatch, capsys) -> None:
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "x.npy", rng.normal(size=(100, 2)))
-    np.save(tmp_path / "y.npy", rng.normal(size=100))
-    np.save(tmp_path / "short.npy", rng.normal(size=60))
-    np.save(tmp_path / "pickled.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
-    (tmp_path / "text.npy").write_text("x,y\n1,2\n")
-    np.savez(tmp_path / "odd.npz", a=np.ones(3))
-    monkeypatch.chdir(tmp_path)
-    assert outcome(monkeypatch, "score", *words) == 2
-    assert re.search(match, capsys.readouterr().err)
-
-
 def table(path, separator: str = ",") -> pd.DataFrame:
     """Two curves of the noise law without noise: i_max 3 and 2 bits, ū 300 and 900 UMI."""
     u = np.geomspace(20, 20000, 10)

@@ -10,6 +10,7 @@ from sclaws.fit.results import Fit
 
 _COLOURS = ("#3b7dd8", "#e0782f", "#2a9d78", "#a05fc4", "#d1495b", "#8a6d3b", "#1b9aaa", "#c2528b")
 _MOST = 8  # curves that are drawn
+_LEGEND = {"title": None, "orient": "top", "columns": 2, "labelLimit": 400, "symbolOpacity": 1}
 
 
 def svg(front: pd.DataFrame, fit: Fit, currency: str) -> str:
@@ -60,7 +61,7 @@ def _panel(
     }
     colour = {
         "field": "curve", "type": "nominal", "scale": {"domain": shown, "range": list(_COLOURS)},
-        "legend": {"title": None, "orient": "top", "columns": 2, "labelLimit": 400, "symbolOpacity": 1} if len(shown) > 1 else None,
+        "legend": _LEGEND if len(shown) > 1 else None,
     }  # fmt: skip
     band = {"x": money, "y": {**level, "field": "low"}, "y2": {"field": "high"}, "color": colour}
     line = {"x": money, "y": level, "color": colour}
