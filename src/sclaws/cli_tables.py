@@ -158,8 +158,7 @@ def design(
         seed=seed,
     )  # fmt: skip
     if json:
-        tables = {"design": designs.frame, "limits": designs.limits, "front": designs.front}
-        print(as_json({name: frame.to_dict("records") for name, frame in tables.items()} | {"folder": str(folder)}))
+        print(as_json(designs.plain | {"folder": str(folder)}))
     else:
         print(f"{designs}\n\nfigure: {folder / 'design.svg'}")
     return 0

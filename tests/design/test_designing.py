@@ -112,6 +112,48 @@ def test_a_law_of_depth_alone_and_a_price_that_is_missing(table, prices, tmp_pat
     ("target", "told"),
     [("120%", "between 0% and 100%"), ("much", "'much' is no number"), (float("nan"), "is no number")],
 )
-def test_targets_that_mean_nothing_are_refused_or_said(fits, prices, target, told):
-    found = design(fits, prices, target=target)
-    assert told in found.designs[0].notes[0]
+def test_targets_that_mean_nothing_are_refused(fits, prices, target, told):
+    with pytest.raises(DesignError, match=told):
+        design(fits, prices, target=target)
+
+
+def test_a_curve_without_an_answer_does_not_take_the_others_with_it(table, tmp_path):
+    """One was measured deeper than a library as poor as this one goes; of another there are three points."""
+    deep = table[table["model"] == "large"].assign(model="deep")
+    deep["umis_per_cell"] *= 10
+    few = table[table["model"] == "small"].head(3).assign(model="few")
+    fits = fit(
+        pd.concat([table, deep, few]), NoiseAndCells(), ["umis_per_cell", "n_cells"], "bits", "model", pool=False
+    )
+    path = tmp_path / "prices.toml"
+    path.write_text(
+        'currency = "EUR"\n[cells]\nprice = 0.1\n[depth]\nprice_per_million_reads = 2\nmolecules = 9000\nusable = 0.5\n'
+    )
+    found = design(fits, Prices.read(path), budget=5000.0)
+    assert {each.name for each in found.designs} == {"small", "large", "deep"}
+    assert found.left_out[0].startswith("few: ")
+    assert "few: " in str(found)
+    lost = next(each for each in found.designs if each.name == "deep")
+    assert lost.limits is None and "what limits now cannot be said" in lost.notes[0]
+    assert lost.plan.choices["umis_per_cell"].value < 9000
+    assert {row["model"] for row in found.plain["design"]} == {"small", "large", "deep"}
+
+
+def test_what_is_free_is_refused(fits, tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text('currency = "EUR"\n[cells]\nprice = 0\n[depth]\nprice_per_million_umis = 0\n')
+    with pytest.raises(DesignError, match="costs nothing: give a price"):
+        design(fits, Prices.read(path), budget=5000.0)
+
+
+def test_a_column_that_the_plan_needs_is_refused(table, prices):
+    fits = fit(
+        table.rename(columns={"model": "cost"}),
+        NoiseAndCells(),
+        ["umis_per_cell", "n_cells"],
+        "bits",
+        "cost",
+        pool=False,
+    )
+    with pytest.raises(DesignError, match="called 'cost', as one of the plan's: rename it"):
+        design(fits, prices)

@@ -134,7 +134,7 @@ def test_a_target_above_the_ceiling_names_it():
 def test_a_target_that_some_draws_never_reach_has_an_open_cost():
     way = cheapest(joint(0.2), Flat(), 2.8)
     assert np.isfinite(way.cost) and way.cost_high == np.inf
-    assert "of the draws no level reaches it" in way.note
+    assert "of the draws no level that can be bought reaches it" in way.note
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sclaws.design import figure
+from sclaws.design import figure, optimum
 from sclaws.design.limits import Limits, limits
 from sclaws.design.next_runs import Suggestion, grid_of, suggest
 from sclaws.design.optimum import Plan, best, cheapest, pareto, rounded
@@ -21,6 +22,7 @@ from sclaws.fit.results import Fit
 from sclaws.table import write_csv
 
 _BUDGETS = 25  # on the front
+_RESERVED = {"question", "budget", "cost", "y", "regret", "note", "column", "gain", "share", "verdict", "left"}
 _FRONT = (0.1, 100.0)  # times what the data would cost at these prices
 
 
@@ -32,7 +34,7 @@ class Design:
     """
 
     fit: Fit
-    limits: Limits
+    limits: Limits | None
     front: pd.DataFrame
     plan: Plan | None = None
     way: Plan | None = None
@@ -42,7 +44,7 @@ class Design:
     @property
     def name(self) -> str:
         """The curve in words."""
-        return ", ".join(f"{v}" for v in self.fit.curve.values()) or "all points"
+        return _name(self.fit)
 
     def __str__(self) -> str:
         return "\n".join(_sentences(self))
@@ -54,18 +56,19 @@ class Designs:
 
     designs: tuple[Design, ...]
     prices: Prices
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = "\n\n".join(map(str, self.designs))
-        return "\n".join([said, "", "Assumed:", *(f"- {each}" for each in self.prices.assumed)])
+        said = ["\n\n".join(map(str, self.designs)), ""]
+        said += [*(f"Left out: {each}" for each in self.left_out), ""] if self.left_out else []
+        return "\n".join([*said, "Assumed:", *(f"- {each}" for each in self.prices.assumed)])
 
     @property
     def frame(self) -> pd.DataFrame:
         """A row a curve and question (budget, target): levels, intervals, cost, y, regret."""
-        asked = [
-            (which, plan) for each in self.designs for which, plan in (("budget", each.plan), ("target", each.way))
-        ]
-        return pd.DataFrame([{"question": which, **plan.row} for which, plan in asked if plan])
+        rows = [{"question": "budget", **each.plan.row} for each in self.designs if each.plan]
+        rows += [{"question": "target", **each.way.row} for each in self.designs if each.way]
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["question", "cost"])
 
     @property
     def front(self) -> pd.DataFrame:
@@ -75,22 +78,32 @@ class Designs:
     @property
     def limits(self) -> pd.DataFrame:
         """What limits: a row a curve and axis."""
-        return pd.concat(
-            [each.limits.frame.assign(**each.fit.curve, verdict=each.limits.verdict) for each in self.designs],
-            ignore_index=True,
-        )
+        found = [(each.fit.curve, each.limits) for each in self.designs if each.limits is not None]
+        rows = [one.frame.assign(**curve, verdict=one.verdict) for curve, one in found]
+        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["column", "verdict"])
+
+    @property
+    def next(self) -> pd.DataFrame:
+        """The next runs of all curves, in their order."""
+        rows = [each.runs.runs.assign(**each.fit.curve) for each in self.designs if each.runs is not None]
+        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["cost", "left"])
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Everything as lists, numbers and sentences, for JSON."""
+        frames = {"design": self.frame, "limits": self.limits, "front": self.front, "next": self.next}
+        notes = [f"{each.name}: {note}" for each in self.designs for note in each.notes]
+        tables = {name: frame.to_dict("records") for name, frame in frames.items()}
+        return {**tables, "notes": notes, "left_out": list(self.left_out), "assumed": list(self.prices.assumed)}
 
     def write(self, folder: Path | str) -> Path:
         """Write design.csv, front.csv, limits.csv, next.csv and design.svg; ``DesignError`` where that fails."""
         folder = Path(folder)
-        runs = [each.runs.runs.assign(**each.fit.curve) for each in self.designs if each.runs is not None]
+        tables = {"design": self.frame, "front": self.front, "limits": self.limits, "next": self.next}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            tables = {"design": self.frame, "front": self.front, "limits": self.limits}
             for name, frame in tables.items():
                 write_csv(frame, folder / f"{name}.csv")
-            if runs:
-                write_csv(pd.concat(runs, ignore_index=True), folder / "next.csv")
             (folder / "design.svg").write_text(figure.svg(self.front, self.designs[0].fit, self.prices.currency))
         except OSError as error:
             raise DesignError(f"{folder} cannot be written: {error.strerror or error}; choose another --out") from error
@@ -103,37 +116,58 @@ def design(
     """Return the design of every fitted curve.
 
     ``budget`` money; ``target`` a value of y, or "90%" of the model's ceiling; ``k`` runs to suggest. A curve for which
-    a question has no answer keeps the others, and says why. Raises ``DesignError`` when no curve was fitted, or when an
-    input of the law has no price.
+    a question has no answer keeps the others, and says why; one that has none at all is left out, and said. Raises
+    ``DesignError`` when no curve is left, when an input of the law has no price, for a budget that buys nothing for any
+    curve, and for a target that means nothing.
     """
-    usable = [one for one in fits if one.value]
+    every = list(fits)
+    usable = [one for one in every if one.value]
     if not usable:
         raise DesignError("no curve was fitted: nothing can be planned; see the fits' verdicts")
     if lacking := prices.lacks(usable[0].inputs.values()):
         raise DesignError(
             f"the prices say nothing of {', '.join(map(repr, lacking))}, which the law needs: add a price (0 if free)"
         )
-    return Designs(tuple(_one(each, prices, budget, target, k) for each in usable), prices)
-
-
-def _one(fit: Fit, prices: Prices, budget: float | None, target: str | float | None, k: int) -> Design:
-    surface = Surface(fit)
-    notes: list[str] = []
-    now = limits(fit, prices)
-    paid = float(prices.cost({c: np.array([v]) for c, v in surface.now.items()})[0])
-    plan = best(fit, prices, budget) if budget is not None else None
-    way = None
-    if target is not None:
+    if clash := _RESERVED & {*usable[0].curve}:
+        raise DesignError(f"a column that tells curves apart is called {min(clash)!r}, as one of the plan's: rename it")
+    wanted = None if target is None else _target(target)
+    if budget is not None:
+        optimum.positive("budget", budget)
+    designs, left_out = [], [f"{_name(one)}: {one.verdict}" for one in every if not one.value]
+    for one in usable:
         try:
-            way = cheapest(fit, prices, _target(surface, target))
+            designs.append(_one(one, prices, budget, wanted, k))
+        except DesignError as error:
+            left_out.append(f"{_name(one)}: {error}")
+    if not designs or (budget is not None and not any(each.plan for each in designs)):
+        raise DesignError("; ".join(left_out or designs[0].notes))
+    return Designs(tuple(designs), prices, tuple(left_out))
+
+
+def _one(fit: Fit, prices: Prices, budget: float | None, target: tuple[float, bool] | None, k: int) -> Design:
+    surface = Surface(fit)
+    smallest = _least(surface, prices)
+    if not smallest > 0:
+        raise DesignError("the smallest plan costs nothing: give a price")
+    notes: list[str] = []
+
+    def answer(question: Callable[[], Any]) -> Any:
+        try:
+            return question()
         except DesignError as error:
             notes.append(str(error))
+            return None
+
+    now = answer(lambda: limits(fit, prices))
+    plan = None if budget is None else answer(lambda: best(fit, prices, budget))
+    way = None if target is None else answer(lambda: cheapest(fit, prices, _value(surface, *target)))
+    paid = float(prices.cost({c: np.array([v]) for c, v in surface.now.items()})[0])
+    paid = paid if math.isfinite(paid) else (budget or 100 * smallest)
     low, high = (paid * times for times in _FRONT)
-    budgets = np.geomspace(max(low, _least(surface, prices)), max(high, budget or 0.0), _BUDGETS)
+    budgets = np.geomspace(max(low, smallest), max(high, budget or 0.0, 2 * smallest), _BUDGETS)
     front = pareto(fit, prices, [float(each) for each in budgets])
-    return Design(
-        fit, now, front, plan, way, _next(fit, prices, plan or best(fit, prices, 10 * paid), k, notes), tuple(notes)
-    )
+    runs = _next(fit, prices, plan or best(fit, prices, max(10 * paid, smallest)), k, notes)
+    return Design(fit, now, front, plan, way, runs, tuple(notes))
 
 
 def _next(fit: Fit, prices: Prices, plan: Plan, k: int, notes: list[str]) -> Suggestion | None:
@@ -154,13 +188,20 @@ def _least(surface: Surface, prices: Prices) -> float:
     return 1.02 * float(prices.cost({c: np.array([v]) for c, v in least(surface).items()})[0])
 
 
-def _target(surface: Surface, target: str | float) -> float:
+def _target(target: str | float) -> tuple[float, bool]:
+    """Return a target as a number, and whether it is a share of the ceiling."""
     if isinstance(target, str) and target.strip().endswith("%"):
         share = _number(target.strip()[:-1]) / 100
         if not 0 < share < 1:
             raise DesignError(f"target = {target!r} must lie between 0% and 100% of the model's ceiling")
-        return share * float(surface.ceiling[0])
-    return _number(target)
+        return share, True
+    return _number(target), False
+
+
+def _value(surface: Surface, target: float, share: bool) -> float:
+    if share and surface.sign < 0:
+        raise DesignError("a target in % is a share of a ceiling, and this law falls to a floor: give a value")
+    return target * float(surface.ceiling[0]) if share else target
 
 
 def _number(text: str | float) -> float:
@@ -173,9 +214,13 @@ def _number(text: str | float) -> float:
     return found
 
 
+def _name(fit: Fit) -> str:
+    return ", ".join(f"{v}" for v in fit.curve.values()) or "all points"
+
+
 # ── in words ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def _sentences(one: Design) -> list[str]:
-    out = [one.name, *_now(one.limits, one.fit)]
+    out = [one.name, *(_now(one.limits, one.fit) if one.limits else [])]
     if one.plan:
         plan = one.plan
         out.append(f"  The best for {_money(plan.cost)} {plan.currency}: {_levels(plan)}.")
@@ -185,7 +230,9 @@ def _sentences(one: Design) -> list[str]:
         cost = f"{_money(way.cost)} {way.currency} ({_money(way.cost_low)} to {_money(way.cost_high)})"
         out.append(f"  The cheapest way to {one.fit.y} {way.target:.3g}: {cost} for {_levels(way)}.")
         out += [f"    But {way.note}."] if way.note else []
-    if one.runs is not None and len(one.runs.runs):
+    if one.runs is not None and not len(one.runs.runs):
+        out.append("  Next runs: no single run among these levels would make the plan much surer.")
+    elif one.runs is not None:
         out.append(f"  Next runs, by what they tell for their cost: {_runs(one.runs, list(one.fit.inputs.values()))}.")
     return [*out, *(f"  {note[0].upper()}{note[1:]}." for note in one.notes)]
 

@@ -47,8 +47,13 @@ def limits(fit: Fit, prices: Priced, at: Mapping[str, float] | None = None, extr
     here = {c: np.array([v]) for c, v in levels.items()}
     paid = float(prices.cost(here)[0])
     if not np.isfinite(paid):
-        raise DesignError(f"the present levels cannot be bought at these prices: {_told(levels)}; give others with at=")
+        raise DesignError(
+            f"what limits now cannot be said: the levels that were measured ({_told(levels)}) cannot be bought at "
+            "these prices; raise molecules or most, or give other levels with at="
+        )
     extra = _STEP * paid if extra is None else extra
+    if not extra > 0:
+        raise DesignError(f"the levels that were measured ({_told(levels)}) cost nothing: give a price")
     y = surface.better(here)[:, 0]
     rows, gains = [], []
     for column in surface.columns:
@@ -65,9 +70,11 @@ def limits(fit: Fit, prices: Priced, at: Mapping[str, float] | None = None, extr
                 **dict(zip(("low", "high"), spread(gain), strict=True)),
             }
         )
-    first = np.argmax(np.stack(gains), axis=0)[1:]
-    for i, row in enumerate(rows):
-        row["share"] = float(np.mean(first == i)) if len(first) else float(np.argmax([g[0] for g in gains]) == i)
+    every = np.stack(gains)[:, 1:] if len(fit.draws) else np.stack(gains)
+    most = every.max(axis=0)
+    alone = (every >= most - 1e-9 * np.abs(most)).sum(axis=0) == 1  # a tie speaks for no axis
+    for row, gain in zip(rows, every, strict=True):
+        row["share"] = float(np.mean((gain == most) & alone))
     frame = pd.DataFrame(rows)
     room = surface.sign * surface.ceiling - y
     headroom = (float(room[0]), *spread(room))

@@ -23,6 +23,8 @@ from sclaws.fit.results import Fit
 from sclaws.protocols import Floats
 
 _TINY = 1e-12
+_SURE = 1e-6  # variance of a plan's log levels below which no run can change it
+_WORTH = 0.02  # share of what variance is left that a run must take to be named
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ def suggest(
     """Return the next runs that tell most of a plan for their cost, at most ``k`` of them and no more than ``money``.
 
     ``candidates`` has the columns of the law's inputs; with ``again`` a row may be chosen more than once (a replicate).
-    ``cost`` (m,) positive, in any unit. Raises ``DesignError`` for missing columns, costs that are not positive, a fit
-    without draws.
+    ``cost`` (m,) positive, in any unit. Runs that would take less than 2 % of the variance that is left are not named,
+    so there may be fewer than ``k``, or none. Raises ``DesignError`` for missing columns, costs that are not positive,
+    a fit without draws.
     """
     surface = Surface(fit)
     cost = _checked(surface, candidates, cost, k)
@@ -61,13 +64,16 @@ def suggest(
     if len(wanted) < 20:
         raise DesignError(f"only {len(wanted)} draws of this fit have a finite plan: too few to say what would help")
     whole = wanted.var(axis=0).sum()
+    if whole < _SURE:
+        return Suggestion(candidates.iloc[:0].assign(cost=[], left=[]), 0.0)
     noise = max(float(fit.sigma) ** 2, _TINY) if np.isfinite(fit.sigma) else _TINY
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
     left: list[float] = []
     spent = 0.0
     for _ in range(k):
-        gain = _gains(seen, wanted, noise) / cost
+        told = _gains(seen, wanted, noise)
+        gain = np.where(told > _WORTH * wanted.var(axis=0).sum(), told / cost, -np.inf)
         gain[cost > money - spent] = -np.inf
         gain[[] if again else chosen] = -np.inf
         if not np.isfinite(gain).any():
@@ -121,16 +127,24 @@ def loop(
 
 
 def grid_of(fit: Fit, rows: pd.DataFrame, further: int = 1) -> pd.DataFrame:
-    """Return every combination of the levels in ``rows``, with ``further`` more above the largest of each, in the step
-    between the last two. Candidates for :func:`suggest` when nothing else says what can be run.
+    """Return every combination of the levels in ``rows``, with ``further`` more above the largest of each, in their
+    median step. Measured levels within 10 % of one another are one. Candidates for :func:`suggest` when nothing else
+    says what can be run.
     """
     sides = []
     for column in fit.inputs.values():
-        levels = np.unique(rows[column].to_numpy(float))
-        step = levels[-1] / levels[-2] if len(levels) > 1 and levels[-2] > 0 else 2.0
+        levels = _distinct(rows[column].to_numpy(float))
+        step = float(np.exp(np.median(np.diff(np.log(levels))))) if len(levels) > 1 else 2.0
         sides.append([*levels, *(levels[-1] * step ** np.arange(1, further + 1))])
     combined = np.meshgrid(*sides, indexing="ij")
     return pd.DataFrame({c: v.ravel() for c, v in zip(fit.inputs.values(), combined, strict=True)})
+
+
+def _distinct(values: Floats) -> Floats:
+    """Return the positive levels, those within 10 % of their neighbour joined into their median."""
+    ordered = np.sort(values[values > 0])
+    parts = np.split(ordered, np.flatnonzero(np.diff(np.log(ordered)) > 0.1) + 1)
+    return np.array([np.median(part) for part in parts if len(part)])
 
 
 def _without(candidates: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """The best allocation for a budget, the cheapest way to a target, and the front between them, with how sure each is.
 
-A plan is chosen as what is best *on average over the draws*, not what is best at the estimate. Its intervals are those
-of the draws' own optima. How much it matters is the regret: what a draw's own optimum has more, on average. Where that
-is nothing, the valley is flat, and its width is said instead of a point being praised.
+A budget is spent in the way that is best *on average over the draws*; a target is met by the estimate. Intervals are
+those of the draws' own optima. How much it matters is the regret: what a draw's own optimum has more, on average. Where
+that is nothing, the valley is flat, and its width is said instead of a point being praised.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sclaws.errors import DesignError
 from sclaws.fit.results import Fit
 from sclaws.protocols import Floats
 
+_SAME = 1e-4  # of the best y: of places that differ by less, the cheapest is taken
 _FLAT = 0.01  # of the best y on a budget: places that lose less than this are as good
 _FAR = 1e9  # times the largest level: without limit
 _PLACES = {1: 1, 2: 200, 3: 1600}  # places on the way to a target, by number of inputs
@@ -35,11 +36,13 @@ class Choice:
     high: float
     flat: tuple[float, float]
     beyond: float
+    below: bool = False
 
     def __str__(self) -> str:
         low, high = self.flat
         flat = f"; {rounded(low)} to {rounded(high)} do within 1 % as well" if high > 1.5 * low else ""
         far = f"; {self.beyond:.2g} times the largest that was measured" if self.beyond > 1.001 else ""
+        far = "; below the smallest that was measured" if self.below else far
         return f"{self.column} {rounded(self.value)} ({rounded(self.low)} to {rounded(self.high)}{flat}{far})"
 
 
@@ -88,12 +91,14 @@ def best(fit: Fit, prices: Priced, budget: float) -> Plan:
     Whole libraries and flow cells are bought when prices say so. Time and memory: draws × 400 places for two inputs.
     Raises ``DesignError`` for a budget that buys nothing, or is not a positive number.
     """
-    budget = _positive("budget", budget)
+    budget = positive("budget", budget)
     surface = Surface(fit)
     places = on_budget(surface, prices, budget)
     found = surface.better(places)
     mean = np.nanmean(found[1:] if len(found) > 1 else found, axis=0)
-    chosen, own = int(np.argmax(mean)), np.argmax(found, axis=1)
+    own = np.argmax(found, axis=1)
+    money = np.where(mean >= mean.max() - _SAME * abs(mean.max()), prices.cost(places), np.inf)
+    chosen = int(np.argmin(np.where(money <= money.min() * (1 + 1e-9), -mean, np.inf)))
     good = mean >= mean[chosen] - _FLAT * abs(mean[chosen])
     choices = {c: _choice(surface, c, v[chosen], v[own], v[good]) for c, v in places.items()}
     regret = float(np.mean(found[np.arange(len(found)), own] - found[:, chosen]))
@@ -115,9 +120,10 @@ def cheapest(fit: Fit, prices: Priced, target: float) -> Plan:
     if not ceiling[0] > wanted:
         low, high = sorted(surface.sign * v for v in spread(ceiling))
         most = surface.sign * float(ceiling[0])
+        end, ask = ("ceiling", "less") if surface.sign > 0 else ("floor", "more")
         raise DesignError(
-            f"no {_words(surface.columns)} reaches {target:g}: the model's ceiling is {most:.4g} "
-            f"({low:.4g} to {high:.4g}); ask for less"
+            f"no {_words(surface.columns)} reaches {target:g}: the model's {end} is {most:.4g} "
+            f"({low:.4g} to {high:.4g}); ask for {ask}"
         )
     first, *others = surface.columns
     floor, now = least(surface), surface.now
@@ -136,8 +142,8 @@ def cheapest(fit: Fit, prices: Priced, target: float) -> Plan:
     cost = np.where(np.isfinite(level) & np.isfinite(cost), cost, np.inf)
     if not np.isfinite(cost[0]).any():
         raise DesignError(
-            f"{target:.4g} is below the ceiling of {surface.sign * ceiling[0]:.4g}, but reached nowhere that the "
-            "prices allow: see their molecules and limits (most)"
+            f"{target:.4g} is short of the model's limit of {surface.sign * ceiling[0]:.4g}, but reached nowhere that "
+            "the prices allow: see their molecules and limits (most)"
         )
     own = np.argmin(cost, axis=1)
     rows = np.arange(len(own))
@@ -146,11 +152,15 @@ def cheapest(fit: Fit, prices: Priced, target: float) -> Plan:
     levels = {c: np.where(np.isfinite(paid), levels[c], np.inf) for c in surface.columns}
     near = cost[0] <= (1 + _FLAT) * paid[0]
     flat = {c: np.broadcast_to(v, size)[0, near] for c, v in {**grid, first: level}.items()}
-    choices = {c: _choice(surface, c, v[0], v, flat[c]) for c, v in levels.items()}
+    filled = best(fit, prices, float(paid[0]) * (1 + 1e-9)).choices  # for the same money: whole libraries are filled
+    choices = {c: _choice(surface, c, filled[c].value, v, flat[c]) for c, v in levels.items()}
     never = float(np.mean(~np.isfinite(paid[1:]))) if len(paid) > 1 else 0.0
-    note = f"in {never:.0%} of the draws no level reaches it" if never > 0 else ""
+    share = "less than 1%" if never < 0.01 else f"{never:.0%}"
+    note = f"in {share} of the draws no level that can be bought reaches it" if never > 0 else ""
+    if all(v[0] <= 1.001 * floor[c] for c, v in levels.items()):
+        note = "it is reached at the smallest levels that a plan looks at"
     found = _plan(
-        surface, prices, choices, (float(paid[0]), *spread(paid)), 0.0, np.stack([*levels.values()], axis=1), note
+        surface, prices, choices, (float(paid[0]), *spread(paid)), math.nan, np.stack([*levels.values()], axis=1), note
     )
     return replace(found, target=float(target))
 
@@ -163,7 +173,8 @@ def pareto(fit: Fit, prices: Priced, budgets: Sequence[float]) -> pd.DataFrame:
 def _choice(surface: Surface, column: str, value: float, own: Floats, good: Floats) -> Choice:
     low, high = spread(own)
     flat = (float(np.nanmin(good)), float(np.nanmax(good)))
-    return Choice(column, float(value), low, high, flat, float(value) / surface.now[column])
+    below = bool(value < 0.999 * surface.fit.span[column][0])
+    return Choice(column, float(value), low, high, flat, float(value) / surface.now[column], below)
 
 
 def _plan(
@@ -193,7 +204,8 @@ def rounded(value: float) -> str:
     return f"{round(value, digits):,.{max(digits, 0)}f}"
 
 
-def _positive(name: str, value: float) -> float:
+def positive(name: str, value: float) -> float:
+    """Return an amount of money; ``DesignError`` unless it is positive and finite."""
     if not (math.isfinite(value) and value > 0):
         raise DesignError(f"{name} = {value:g} must be a positive amount of money")
     return float(value)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from sclaws.errors import DesignError
@@ -94,9 +95,10 @@ class Surface:
 
 
 def least(surface: Surface) -> dict[str, float]:
-    """Return the smallest level of every column that a plan looks at."""
-    spans = surface.fit.span
-    return {c: _LEAST * (spans[c][0] or spans[c][1]) for c in surface.columns}
+    """Return the smallest level of every column that a plan looks at: a tenth of the smallest above 0 in the data."""
+    spans, points = surface.fit.span, surface.fit.points
+    seen = {c: points[c][points[c] > 0] if c in points else pd.Series(dtype=float) for c in surface.columns}
+    return {c: _LEAST * float(seen[c].min() if len(seen[c]) else spans[c][0] or spans[c][1]) for c in surface.columns}
 
 
 def affordable(prices: Priced, levels: Levels, column: str, money: Floats, low: float, high: float) -> Floats:
