@@ -24,7 +24,7 @@ from sclaws.protocols import Floats
 
 _TINY = 1e-12
 _SURE = 1e-6  # variance of a plan's log levels below which no run can change it
-_WORTH = 0.02  # share of what variance is left that a run must take to be named
+_WORTH = 0.005  # share of what variance is left that a run must take to be named
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def suggest(
     """Return the next runs that tell most of a plan for their cost, at most ``k`` of them and no more than ``money``.
 
     ``candidates`` has the columns of the law's inputs; with ``again`` a row may be chosen more than once (a replicate).
-    ``cost`` (m,) positive, in any unit. Runs that would take less than 2 % of the variance that is left are not named,
+    ``cost`` (m,) positive, in any unit. Runs that would take less than .5 % of the variance that is left are not named,
     so there may be fewer than ``k``, or none. Raises ``DesignError`` for missing columns, costs that are not positive,
     a fit without draws.
     """
