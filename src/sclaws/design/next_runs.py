@@ -24,7 +24,6 @@ from sclaws.protocols import Floats
 
 _TINY = 1e-12
 _SURE = 1e-6  # variance of a plan's log levels below which no run can change it
-_WORTH = 0.005  # share of what variance is left that a run must take to be named
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,14 @@ def suggest(
     money: float = np.inf,
     seed: int = 0,
     again: bool = True,
+    worth: float = 0.0,
 ) -> Suggestion:
     """Return the next runs that tell most of a plan for their cost, at most ``k`` of them and no more than ``money``.
 
     ``candidates`` has the columns of the law's inputs; with ``again`` a row may be chosen more than once (a replicate).
-    ``cost`` (m,) positive, in any unit. Runs that would take less than .5 % of the variance that is left are not named,
-    so there may be fewer than ``k``, or none. Raises ``DesignError`` for missing columns, costs that are not positive,
-    a fit without draws.
+    ``cost`` (m,) positive, in any unit. Runs that would take less than the share ``worth`` of the variance that is left
+    are not named, so there may be fewer than ``k``, or none. Raises ``DesignError`` for missing columns, costs that are
+    not positive, a fit without draws.
     """
     surface = Surface(fit)
     cost = _checked(surface, candidates, cost, k)
@@ -73,7 +73,7 @@ def suggest(
     spent = 0.0
     for _ in range(k):
         told = _gains(seen, wanted, noise)
-        gain = np.where(told > _WORTH * wanted.var(axis=0).sum(), told / cost, -np.inf)
+        gain = np.where(told > worth * wanted.var(axis=0).sum(), told / cost, -np.inf)
         gain[cost > money - spent] = -np.inf
         gain[[] if again else chosen] = -np.inf
         if not np.isfinite(gain).any():
