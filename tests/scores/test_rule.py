@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from sclaws import multiplier
 from sclaws.scores._rule import Witness, believed, choose
 
 IDS = np.arange(400, dtype=np.uint64)
@@ -46,6 +49,14 @@ def test_more_than_noise_overturns_it():
     quiet, loud = witness("critics", 1.1), witness("critics", 1.1, noise=2.0)
     assert choose(witness("gaussian", 1.0), [quiet], IDS).witness is quiet
     assert choose(witness("gaussian", 1.0), [loud], IDS).witness.name == "gaussian"
+
+
+def test_terms_that_scatter_more_than_their_cells_say_must_find_more():
+    """Neighbourhoods overlap: their standard error is larger than that of independent terms, and so is the hurdle."""
+    normal, loud = witness("gaussian", 1.0), witness("neighbours", 1.2, noise=1.0)  # .2: four standard errors of .05
+    assert choose(normal, [loud], IDS).witness is loud
+    overlapping = replace(loud, stderr=2 * multiplier.standard_error(loud.influence, IDS))
+    assert choose(normal, [overlapping], IDS).witness is normal
 
 
 def test_the_larger_of_two_low_witnesses_is_taken_and_disagreement_widens_above_only():

@@ -70,7 +70,7 @@ def believed(claimed: float, held_out: float, gain: float, error: float) -> bool
 def choose(normal: Witness | None, others: list[Witness], ids: Ids, grouped: bool = False) -> Choice:
     """Return the answer from the believed Gaussian, if any, and the other witnesses (at least one).
 
-    The Gaussian stands unless another finds more by two standard errors of their difference and .02 nats. With groups
+    The Gaussian stands unless another finds more by three standard errors of their difference and .02 nats. With groups
     (``grouped``) only witnesses that were judged on groups they had not seen are heard, since neighbours of one group
     say more of each other than of another's.
     """
@@ -90,8 +90,10 @@ def choose(normal: Witness | None, others: list[Witness], ids: Ids, grouped: boo
 
 
 def _finds_more(each: Witness, normal: Witness, ids: Ids) -> bool:
-    error = multiplier.standard_error(each.influence - normal.influence, ids)
-    return each.evidence - normal.value > max(2 * error, 0.02)
+    """Return whether a witness finds more; its standard error says by how much more than its cells' it scatters."""
+    more = max(1.0, each.stderr / max(multiplier.standard_error(each.influence, ids), 1e-12))
+    error = more * multiplier.standard_error(each.influence - normal.influence, ids)
+    return each.evidence - normal.value > max(3 * error, 0.02)
 
 
 def _verdict(best: Witness, gap: float, above: float) -> str:
