@@ -74,7 +74,7 @@ def test_arrays_that_cannot_be_scored(words: list[str], match: str, tmp_path, mo
 
 
 def test_design_of_a_table(tmp_path, monkeypatch, capsys) -> None:
-    """I = log2(u / 100) / 2 + log2(n / 100) / 4 below its ceiling, roughly: more of both helps."""
+    """Three bits of ceiling, and two noises that add: more of both helps."""
     rng = np.random.default_rng(0)
     depth, cells = (v.ravel() for v in np.meshgrid(np.geomspace(20, 2000, 5), np.geomspace(100, 10_000, 5)))
     bits = 0.5 * np.log2(1 + 63 / (1 + 300 / depth + (2000 / cells) ** 0.6)) + 0.02 * rng.normal(size=25)

@@ -148,6 +148,8 @@ def design(
         the column that numbers replicates; a study knows its own
     next
         how many runs to suggest
+    seed
+        fixes the draws of a table's fits; those of a study's folder are fixed as its own fits are
     out
         where tables and figure go (default: SOURCE/design, or sclaws-design)
     """

@@ -79,7 +79,7 @@ def test_a_question_without_an_answer_leaves_the_others(fits, prices):
 
 
 def test_what_limits_agrees_with_the_law_that_was_simulated(fits, prices):
-    """At 3,000 UMI and 10,000 cells cells cost 10 times what depth does, and the noises are .27 and .49."""
+    """At 3,000 UMI and 10,000 cells the noises of depth and cells are .27 and .49 of the model's own."""
     limits = design(fits, prices).designs[0].limits
     theta = {k: np.array(v) for k, v in THETA.items()}
 

@@ -240,7 +240,7 @@ def _sentences(one: Design) -> list[str]:
 
 def _now(now: Limits, fit: Fit) -> list[str]:
     verdict = {
-        "model": "the model itself limits: all of everything would add {0:.2g} (at most {2:.2g})",
+        "model": "the model itself limits: all of everything would better it by {0:.2g} (at most {2:.2g})",
         "cannot tell": "cannot tell which axis limits",
     }.get(now.verdict, f"{now.verdict} limits").format(*now.headroom)
     at = ", ".join(f"{c} = {rounded(v)}" for c, v in now.levels.items())

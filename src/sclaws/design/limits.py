@@ -22,9 +22,9 @@ _MOST = 1e9
 class Limits:
     """What limits at ``levels``: ``frame``, a row an axis, and the ``verdict``: a column, "model" or "cannot tell".
 
-    ``frame`` columns: column, bought (the level that the extra money reaches), gain (y per unit of money, 95 % interval
-    low and high), share (of draws in which this axis yields the most). ``headroom`` (value, low, high) is what all of
-    everything would add to y.
+    ``frame`` columns: column, bought (the level that the extra money reaches), gain (how much better y gets per unit of
+    money, so positive for a loss that falls; 95 % interval low and high), share (of draws in which this axis alone
+    yields the most). ``headroom`` (value, low, high) is how much better y would be with all of everything.
     """
 
     curve: Mapping[str, object]
