@@ -49,6 +49,43 @@ def test_shares_are_molecules_over_molecules_with_half_a_molecule_each():
     np.testing.assert_allclose(bits.gene_means(counts).share, np.array([7.5, 0.5, 1.5]) / 9.5)
 
 
+def test_totals_of_the_whole_transcriptome_make_shares_of_it():
+    """A total may count other genes, too: mean = total x share, and shares sum to less than 1."""
+    counts = simulate([0.1, 0.5, 2.0, 9.0], cells=3000)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    some = bits.gene_means(counts[:, :4], totals)
+    np.testing.assert_allclose(some.share, np.asarray(counts[:, :4].sum(axis=0)).ravel() / totals.sum(), rtol=1e-3)
+    assert some.share.sum() < 0.01
+    np.testing.assert_allclose(some.dispersion, bits.gene_means(counts).dispersion[:4], rtol=0.05)
+    dense = counts[:, :4].toarray()
+    expected = bits.negative_binomial(dense, totals[:, None] * some.share, some.dispersion).mean(axis=1)
+    np.testing.assert_allclose(some.losses(counts[:, :4], totals), expected, rtol=1e-10)
+    assert not np.allclose(some.losses(counts[:, :4]), expected)
+
+
+def test_own_totals_said_aloud_change_nothing():
+    counts = simulate([0.1, 0.5, 2.0, 9.0], cells=50)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    said, unsaid = bits.gene_means(counts, totals), bits.gene_means(counts)
+    assert said.share.tobytes() == unsaid.share.tobytes() and said.dispersion.tobytes() == unsaid.dispersion.tobytes()
+    assert said.losses(counts, totals).tobytes() == unsaid.losses(counts).tobytes()
+
+
+def test_losses_of_some_genes_are_their_share_of_the_loss_of_all():
+    counts = simulate([0.1, 0.5, 2.0, 9.0], cells=50)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    means = bits.gene_means(counts)
+    one, rest = np.array([1, 4]), np.array([0, 2, 3, 5])
+    parts = [means.of(at).losses(counts[:, at], totals) * len(at) for at in (one, rest)]
+    np.testing.assert_allclose(sum(parts), means.losses(counts) * 6, rtol=1e-10)
+
+
+@pytest.mark.parametrize("totals", [np.ones(3), np.zeros(10)])
+def test_totals_below_what_is_there_are_refused(totals):
+    with pytest.raises(DataError, match="totals have shape .* for 10 cells, or are less than"):
+        bits.gene_means(sparse.csr_matrix(np.ones((10, 3), dtype=np.float32)), totals)
+
+
 def test_dispersions_are_recovered_from_many_cells():
     truth = np.repeat([0.05, 0.3, 1.0, 4.0], 25)
     fitted = bits.gene_means(simulate(truth, cells=8000)).dispersion[:100]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse, stats
 
+from sclaws.errors import DataError
 from sclaws.thinning import Thin, exact_per_gene, exact_total, molecule_hashes
 from sclaws.view import View
 
@@ -127,3 +128,10 @@ def test_the_kernel_uses_the_hashes_that_are_listed() -> None:
     np.add.at(kept, (per_cell, genes), hashes < np.uint64(0.3 * 2**64))
     assert (kept == thinned(view, 0.3, 9)).all()
     assert len(np.unique(hashes)) == len(hashes)
+
+
+def test_a_thinning_made_gene_by_gene_is_refused_for_other_genes() -> None:
+    view = counts()
+    some = view.choose([7, 30])
+    with pytest.raises(DataError, match="made gene by gene, for other genes; thin before choosing genes"):
+        view.corrupt(exact_per_gene(some, 0.1, 3)).to_adata()

@@ -239,9 +239,48 @@ def test_a_loss_that_fails_is_told_once(cells, tmp_path) -> None:
     assert [f["message"] for f in store.failures().values()] == ["no loss today"]
 
 
-def test_genes_of_another_training_set_are_not_taken_for_ones_own(cells) -> None:
-    """Genes are chosen on training cells, so test cells are others when those are: no cache may mix them up."""
-    words = WORDS | {"levels": {"n_cells": [30, 180], "n_genes": [20]}, "models": "pca"}
-    words["axes"] = {"n_genes": {"use": "n_genes", "by": "expressed"}}
+def test_a_vocabulary_is_the_same_genes_at_every_number_of_cells_and_depth(cells) -> None:
+    """The 20 genes with the most molecules in the whole training part, counted here anew; test cells have them, too."""
+    words = WORDS | {"levels": {"n_cells": [30, 180], "umis_per_cell": [20, 100], "n_genes": [20]}, "models": "pca"}
+    runs = grid.runs(words)
+    assert len(runs) == 4
+    full = trial.parts(runs[0].trial).train
+    totals = np.asarray(full.to_adata().X.sum(axis=0)).ravel()
+    top = set(full.feature_names[np.argsort(-totals)[:20]])
+    fewest = min((trial.cells(run.trial).train for run in runs), key=lambda train: train.totals.sum())
+    assert len(np.unique(totals)) > 50  # few ties
+    for run in runs:
+        assert set(trial.cells(run.trial).train.feature_names) == top
+        assert list(trial.tested(run).view.feature_names) == list(fewest.feature_names)
+
+
+def test_the_training_part_is_walked_over_once_for_a_vocabulary(cells, monkeypatch) -> None:
+    words = WORDS | {"levels": {"n_genes": [5, 10, 20, 30]}, "models": "pca"}
+    walks = []
+    batches = View.batches
+    monkeypatch.setattr(View, "batches", lambda self, size=4096: walks.append(self) or batches(self, size))
+    runs = grid.runs(words)
+    full = trial.parts(runs[0].trial).train
+    for run in runs:
+        trial.cells(run.trial)
+        trial.tested(run)
+    assert sum(view is full for view in walks) == 1
+
+
+def test_other_genes_are_other_test_cells(cells) -> None:
+    words = WORDS | {"levels": {"n_genes": [20, 30]}, "models": "pca"}
     for run in grid.runs(words):
         assert list(trial.tested(run).view.feature_names) == list(trial.cells(run.trial).train.feature_names)
+        assert trial.tested(run).view.n_vars == run.trial.levels[0].level
+
+
+def test_the_library_of_a_cell_does_not_depend_on_the_vocabulary(cells) -> None:
+    """Whatever the genes, a cell's whole depth is that of the thinned cell with all of them."""
+    some, every = (
+        grid.runs(WORDS | {"models": "pca", "levels": {"umis_per_cell": [60]} | genes})[0]
+        for genes in ({"n_genes": [30]}, {})
+    )
+    assert trial.tested(some).view.n_vars == 30
+    for of in (lambda run: trial.tested(run).view, lambda run: trial.cells(run.trial).train):
+        np.testing.assert_array_equal(of(some).library, of(every).totals)
+        assert (of(some).totals < of(every).totals).any()

@@ -50,3 +50,37 @@ def test_duplicate_names_are_refused(adata: anndata.AnnData) -> None:
     adata.var_names = ["same", "same", *adata.var_names[2:]]
     with pytest.raises(DataError, match="var_names: 'same' occurs more than once"):
         View.of(adata)
+
+
+def test_library_counts_every_gene_whatever_was_chosen(adata: anndata.AnnData) -> None:
+    whole = View.of(adata).take([7, 2, 2, 20])
+    some = whole.choose([3, 1])
+    expected = adata.X[[7, 2, 2, 20]].toarray().sum(axis=1)
+    assert (some.library == expected).all() and (whole.library == expected).all()
+    assert (some.totals < expected).all()
+    thinned = some.corrupt(Thin.keep(0.5, 0))
+    assert (thinned.library == whole.corrupt(Thin.keep(0.5, 0)).totals).all()
+    assert thinned.library.sum() < expected.sum()
+
+
+def test_library_survives_materialising_row_by_row(adata: anndata.AnnData) -> None:
+    thin = Thin.keep(0.5, 0)
+    expected = View.of(adata).take(np.arange(10, 30)).corrupt(thin).totals
+    done = View.of(adata).take(np.arange(10, 30)).choose([3, 1]).corrupt(thin).materialise()
+    assert (done.library == expected).all()
+    assert (done.take([4, 0]).library == expected[[4, 0]]).all()
+    again = done.choose([0]).take([5, 6]).materialise()
+    assert (again.library == expected[[5, 6]]).all()
+
+
+def test_library_that_is_lost_is_not_made_up(adata: anndata.AnnData) -> None:
+    chosen = View.of(adata).choose([3, 1]).materialise()
+    for late in (chosen.corrupt(Thin.keep(0.5, 0)), chosen.corrupt(Thin.keep(0.5, 0)).materialise()):
+        assert late.totals.shape == (30,)
+        with pytest.raises(DataError, match="lost: .*; thin before choosing genes"):
+            _ = late.library
+
+
+def test_feature_totals_are_sums_over_the_cells_of_the_view(adata: anndata.AnnData) -> None:
+    view = View.of(adata).take([5, 3, 9]).choose([4, 0])
+    assert (view.feature_totals == adata.X[[5, 3, 9]][:, [4, 0]].toarray().sum(axis=0)).all()

@@ -40,25 +40,33 @@ def negative_binomial(counts: Any, mean: Any, dispersion: Any) -> NDArray[np.flo
 class GeneMeans:
     """What is known of genes without knowing anything of the cell but its total.
 
-    ``share`` (p,) of each gene in the molecules (sums to 1), ``dispersion`` (p,): the count of gene g in a cell of
-    total L is negative binomial with mean L·share and variance mean + dispersion·mean².
+    ``share`` (p,) of each gene in the molecules (sums to 1, or to less where totals count other genes, too),
+    ``dispersion`` (p,): the count of gene g in a cell of total L is negative binomial with mean L·share and variance
+    mean + dispersion·mean².
     """
 
     share: NDArray[np.float64]
     dispersion: NDArray[np.float64]
 
-    def losses(self, counts: sparse.csr_matrix) -> NDArray[np.float64]:
-        """Return (n,) mean bits per gene of (n, p) counts. Time and memory: dense, in blocks of 32 MB."""
+    def losses(self, counts: sparse.csr_matrix, totals: NDArray[Any] | None = None) -> NDArray[np.float64]:
+        """Return (n,) mean bits per gene of (n, p) counts. Time and memory: dense, in blocks of 32 MB.
+
+        ``totals`` (n,) of the cells, in the sense that the means were fitted in; default: over these genes.
+        """
+        totals = _totals(counts, totals)
         out = np.empty(counts.shape[0])
         rows = max(_BLOCK // len(self.share), 1)
         for start in range(0, len(out), rows):
-            part = counts[start : start + rows]
-            out[start : start + rows] = self._bits(part) / len(self.share)
+            some = slice(start, start + rows)
+            out[some] = self._bits(counts[some], totals[some]) / len(self.share)
         return out
 
-    def _bits(self, counts: sparse.csr_matrix) -> NDArray[np.float64]:
+    def of(self, genes: NDArray[Any]) -> GeneMeans:
+        """Return what is known of the genes at these positions; their losses need the cells' ``totals``."""
+        return GeneMeans(self.share[genes], self.dispersion[genes])
+
+    def _bits(self, counts: sparse.csr_matrix, totals: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum over genes: every gene as if it were zero, then the difference for those that are not."""
-        totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
         r = 1 / self.dispersion
         nothing = np.log1p(totals[:, None] * (self.share * self.dispersion)) @ r / math.log(2)
         entries = counts.tocoo()
@@ -67,29 +75,44 @@ class GeneMeans:
         return np.asarray(nothing + np.bincount(entries.row, weights=more, minlength=len(totals)))
 
 
-def gene_means(counts: sparse.csr_matrix) -> GeneMeans:
-    """Fit the baseline to training cells (n, p).
+def gene_means(counts: sparse.csr_matrix, totals: NDArray[Any] | None = None) -> GeneMeans:
+    """Fit the baseline to training cells (n, p). ``totals`` (n,): of more genes than these, if that is what a cell's
+    total is to mean (``View.library``); default: over these genes, so that shares sum to 1.
 
     Shares are a gene's molecules over all molecules, half a molecule added to each gene. Dispersions maximise the
     likelihood of the gene's counts times a weak prior: log-normal around the dispersion of all genes together (by
     moments), a factor e² wide, which decides only for genes of which hardly anything was seen. Cells of nearly equal
     total are taken together for this (64 quantiles), so time grows with the non-zeros and with 64 p.
     """
-    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    if not totals.sum() > 0:
+    found = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
+    if not found.sum() > 0:
         raise DataError(f"{counts.shape[0]} training cells have no molecule on these {counts.shape[1]} genes")
-    seen = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() + _UNSEEN
-    share = seen / seen.sum()
+    totals = _totals(counts, totals)
+    seen = found + _UNSEEN
+    share = seen / (seen.sum() + (totals.sum() - found.sum()))  # what is of no gene here stays a share of the total
     typical = _pooled_dispersion(counts, totals, share)
     return GeneMeans(share, _dispersions(counts, totals, share, typical))
 
 
+def _totals(counts: sparse.csr_matrix, totals: NDArray[Any] | None) -> NDArray[np.float64]:
+    """Return (n,) totals, those of the genes at hand unless others are given; ``DataError`` for impossible ones."""
+    mine = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    if totals is None:
+        return mine
+    given = np.asarray(totals, dtype=np.float64)
+    if given.shape != mine.shape or not (given >= mine - 0.5).all():
+        raise DataError(
+            f"totals have shape {given.shape} for {len(mine)} cells, or are less than a cell has on these genes alone"
+        )
+    return given
+
+
 def _pooled_dispersion(counts: sparse.csr_matrix, totals: NDArray[Any], share: NDArray[Any]) -> float:
-    """Return Σ[(x - μ)² - μ] / Σμ² over cells and genes."""
+    """Return Σ[(x - μ)² - μ] / Σμ² over cells and genes; Σμ is the number of molecules."""
     squares = float((counts.data.astype(np.float64) ** 2).sum())
     cross = float((counts.T @ totals) @ share)
     fitted = float((share**2).sum() * (totals**2).sum())
-    return float(np.clip((squares - 2 * cross + fitted - totals.sum()) / fitted, *_DISPERSIONS))
+    return float(np.clip((squares - 2 * cross + fitted - counts.data.sum(dtype=np.float64)) / fitted, *_DISPERSIONS))
 
 
 def _dispersions(

@@ -177,6 +177,20 @@ class View(Protocol):
         ...
 
     @property
+    def feature_totals(self) -> NDArray[np.float64]:
+        """(p,) sum of each feature's values."""
+        ...
+
+    @property
+    def library(self) -> NDArray[np.float64]:
+        """(n,) sum of each cell's values over *every* feature of the source, as corrupted, whatever was chosen.
+
+        For counts the molecules of the whole transcriptome: a model that normalises by it sees a depth that does not
+        depend on the vocabulary. ``DataError`` where it is lost, by a corruption after chosen genes were materialised.
+        """
+        ...
+
+    @property
     def applied(self) -> tuple[Corruption, ...]:
         """Every corruption the values went through."""
         ...
@@ -216,9 +230,9 @@ Recipe: TypeAlias = "Callable[[View], View]"
 class Axis(Protocol):
     """One thing that can be made scarce.
 
-    "rows" and "values" recipes are prepared on the whole training part of the split, so that a depth means the same
-    whatever the number of cells; "features" recipes on the training cells that are left, as corrupted as they are.
-    A recipe is applied unchanged to any view, a "rows" recipe to training cells alone. Optional: ``whole = True`` for
+    Every recipe is prepared on the whole training part of the split, uncorrupted, so that a depth means the same
+    whatever the number of cells, and 512 genes are the same genes at every number of cells and depth. A recipe is
+    applied unchanged to any view, a "rows" recipe to training cells alone. Optional: ``whole = True`` for
     levels that are whole numbers.
     """
 

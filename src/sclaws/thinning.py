@@ -14,6 +14,7 @@ from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sclaws.errors import DataError
 from sclaws.hashing import GOLDEN, mix64
 from sclaws.protocols import Block, Ids
 from sclaws.view import View
@@ -61,7 +62,10 @@ class Thin:
         if self.feature_ids is None:
             return self.thresholds
         order = np.argsort(self.feature_ids)
-        return self.thresholds[order[np.searchsorted(self.feature_ids, feature_ids, sorter=order)]]
+        at = order[np.searchsorted(self.feature_ids, feature_ids, sorter=order) % len(order)]
+        if (self.feature_ids[at] != feature_ids).any():
+            raise DataError("this thinning was made gene by gene, for other genes; thin before choosing genes")
+        return self.thresholds[at]
 
 
 def exact_total(view: View, fraction: float, seed: int) -> Thin:

@@ -23,9 +23,14 @@ if TYPE_CHECKING:  # a second to import, which those who only fit laws need not 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An AnnData and the 64-bit ids of its cells and features, hashed once from their names."""
+    """An AnnData and the 64-bit ids of its cells and features, hashed once from their names.
+
+    ``known`` (n,) is what each cell has in all, where ``adata`` holds only some of the features; NaN where that is
+    lost.
+    """
 
     adata: anndata.AnnData
+    known: NDArray[np.float64] | None = None
 
     @functools.cached_property
     def cell_ids(self) -> Ids:
@@ -36,6 +41,11 @@ class Source:
     def feature_ids(self) -> Ids:
         """(p,) ids of the features."""
         return name_ids(self.adata.var_names)
+
+    @functools.cached_property
+    def library(self) -> NDArray[np.float64]:
+        """(n,) sum of each cell's values over all features, one walk over the source unless it is known."""
+        return View(self, np.arange(self.adata.n_obs)).totals if self.known is None else self.known
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +159,8 @@ class View:
 
     def materialise(self) -> View:
         """Return an equal view whose corruptions have been carried out: values in memory, read again for free."""
-        source = Source(self.to_adata())
+        whole = self.features is None and self.source.known is None
+        source = Source(self.to_adata(), None if whole else self._library())
         # the ids are the old ones, not hashed again
         source.__dict__.update(cell_ids=self.cell_ids, feature_ids=self.feature_ids)
         return View(source, np.arange(self.n_obs), done=self.applied)
@@ -164,6 +175,35 @@ class View:
         """(n,) sum of each cell's values: its depth in UMI, for counts. One walk over the view, then remembered."""
         sums = [np.asarray(block.values.sum(axis=1)).ravel() for block in self.batches()]
         return np.concatenate(sums).astype(np.float64) if sums else np.zeros(0)
+
+    @functools.cached_property
+    def feature_totals(self) -> NDArray[np.float64]:
+        """(p,) sum of each feature's values. One walk over the view, then remembered."""
+        sums = np.zeros(self.n_vars)
+        for block in self.batches():
+            sums += np.asarray(block.values.sum(axis=0)).ravel()
+        return sums
+
+    @functools.cached_property
+    def library(self) -> NDArray[np.float64]:
+        """(n,) sum of each cell's values over every feature of the source, whatever was chosen; then remembered.
+
+        Raises ``DataError`` when a corruption came after features were chosen and the view was materialised.
+        """
+        found = self._library()
+        if np.isnan(found).any():
+            raise DataError(
+                "what these cells have over every gene is lost: the other genes were let go before the cells were "
+                "corrupted; thin before choosing genes"
+            )
+        return found
+
+    def _library(self) -> NDArray[np.float64]:
+        if not self.corruptions:
+            return self.source.library[self.rows]
+        if self.source.known is None:
+            return dataclasses.replace(self, features=None).totals
+        return np.full(self.n_obs, np.nan)
 
 
 def _sliced(rows: Ints) -> Ints | slice:

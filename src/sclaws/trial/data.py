@@ -31,12 +31,11 @@ class _Named(Generic[T]):
 
 
 class Scarce(NamedTuple):
-    """Training and validation cells as a model sees them, what was measured on them, and the choice of genes."""
+    """Training and validation cells as a model sees them, and what was measured on them."""
 
     train: View
     valid: View
     measured: dict[str, float]
-    features: tuple[Recipe, ...]
 
 
 def whole(dataset: Spec) -> Whole:
@@ -97,14 +96,17 @@ def _scarce(named: _Named[Trial]) -> Scarce:
     measured = _measure(trial.levels, train, ("rows", "values"))
     train, emptied = _nonempty(train)
     measured["n_emptied"] = float(emptied)
-    features = tuple(recipe(trial, setting, train) for setting in trial.on("features"))
-    for choose in features:
+    for setting in trial.on("features"):
+        choose = recipe(trial, setting, full.train)
         train, valid = choose(train), choose(valid)
-    return Scarce(train, valid, measured | _measure(trial.levels, train, ("features",)), features)
+    return Scarce(train, valid, measured | _measure(trial.levels, train, ("features",)))
 
 
 def recipe(trial: Trial, setting: Setting, train: View) -> Recipe:
-    """Return the recipe of a setting, learned on training cells, seeded by the axis's name and never by its level."""
+    """Return the recipe of a setting, seeded by the axis's name and never by its level.
+
+    ``train`` is the whole training part of the split, uncorrupted, whatever the trial's other levels.
+    """
     made: Recipe = setting.axis.build().prepare(train, setting.level, seed=trial.seed(f"axis {setting.name}"))
     return made
 
@@ -121,7 +123,7 @@ def tested(run: Run) -> Tested:
 
     The last few are kept: runs of a trial, and trials on the same cells, ask for the same ones.
     """
-    chosen = run.trial.cells_key if run.trial.on("features") else ""
+    chosen = {setting.name: setting.describe() for setting in run.trial.on("features")}
     return _tested(_Named(keys.key([run.trial.split_key, chosen, run.view_key]), run))
 
 
@@ -134,8 +136,8 @@ def _tested(named: _Named[Run]) -> Tested:
         view = recipe(trial, setting, full.train)(view)
     view = view.materialise()
     measured = _measure(levels, view, ("values",))
-    for choose in cells(trial).features if trial.on("features") else ():
-        view = choose(view)
+    for setting in trial.on("features"):
+        view = recipe(trial, setting, full.train)(view)
     return Tested(view, measured)
 
 
