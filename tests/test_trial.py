@@ -5,10 +5,12 @@ import pytest
 from scipy import sparse
 
 from sclaws import grid, trial
+from sclaws.errors import DataError, ScoreError
 from sclaws.plugins import Spec
 from sclaws.store import Store
+from sclaws.study import check
 from sclaws.testing import counts
-from sclaws.trial import data, training
+from sclaws.trial import data, scoring, training
 from sclaws.view import View
 
 WORDS = {
@@ -284,3 +286,55 @@ def test_the_library_of_a_cell_does_not_depend_on_the_vocabulary(cells) -> None:
     for of in (lambda run: trial.tested(run).view, lambda run: trial.cells(run.trial).train):
         np.testing.assert_array_equal(of(some).library, of(every).totals)
         assert (of(some).totals < of(every).totals).any()
+
+
+def losses(levels: dict, score: object = "heldout-loss", **more: object) -> list[grid.Run]:
+    words = {k: v for k, v in WORDS.items() if k not in ("levels", "signals", "models")}
+    return grid.runs(words | {"models": "gene-mean", "scores": score, "levels": levels} | more)
+
+
+def test_vocabularies_are_scored_on_the_genes_they_have_in_common(cells, tmp_path) -> None:
+    """The probe's genes are those of the smaller vocabulary's own trial, in every trial of the replicate."""
+    store = Store.open(tmp_path / "out")
+    small, large = sorted(
+        losses({"n_genes": [20, 60]}, {"use": "heldout-loss", "n_genes": 20}), key=lambda run: run.trial.levels[0].level
+    )
+    own = list(trial.cells(small.trial).train.feature_names)
+    for run in (small, large):
+        assert list(scoring.TestCells(run, store, None).genes(20)) == own
+        trial.work(trial.Item("a", ((run.trial, (run,)),), str(store.folder)))
+        assert store.run(run.key)["estimates"]["loss"]["details"]["n_genes"] == 20
+    plain = losses({"n_genes": [20]})[0]
+    trial.work(trial.Item("b", ((plain.trial, (plain,)),), str(store.folder)))
+    same = [store.run(run.key)["estimates"]["loss"]["value"] for run in (small, plain)]
+    assert same[0] == pytest.approx(same[1], rel=1e-12)  # its own genes are all it has
+    assert store.run(large.key)["estimates"]["loss"]["value"] != same[0]  # given another total
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ({"n_cells": [80]}, "n_genes = 20 of a score are genes of the axis n_genes.*number of genes instead of 'all'"),
+        ({"n_genes": [40, "all"]}, "write the number of genes instead of 'all'"),
+        ({"n_genes": [10, 40]}, "n_genes = 20 of a score are more than the 10 genes of a trial"),
+    ],
+)
+def test_genes_that_a_trial_does_not_have_are_refused_before_any_work(levels, message, monkeypatch) -> None:
+    runs = losses(levels, {"use": "heldout-loss", "n_genes": 20})
+    monkeypatch.setattr(data, "whole", lambda spec: pytest.fail("data were read"))
+    with pytest.raises(ScoreError, match=message):
+        check.check(runs)
+
+
+def test_groups_of_a_loss_that_the_split_cuts_are_refused(cells, tmp_path) -> None:
+    score = {"use": "heldout-loss", "group": "donor"}
+    cut = losses({"n_cells": [80]}, score)
+    with pytest.raises(
+        DataError, match=r"score heldout-loss\(group=donor\): 8 groups of obs\['donor'\].*by = \"donor\""
+    ):
+        check.check(cut)
+    store = Store.open(tmp_path / "out")
+    trial.work(trial.Item("a", ((cut[0].trial, (cut[0],)),), str(store.folder)))
+    assert "have cells in training and in test" in store.failures()[cut[0].key]["message"]
+    whole = losses({"n_cells": [80]}, score, split={"test": 0.4, "valid": 0.1, "by": "donor"})
+    check.check(whole)

@@ -268,7 +268,9 @@ class Trained(Protocol):
 
     Optional: ``losses(view, *, seed)`` (n,) held-out bits per gene of each cell, with ``loss_measure`` naming the
     reference measure, and ``baseline_losses(view)`` (n,) of the gene-mean baseline on the same genes (both are used if
-    the model says ``has_loss``); ``n_params`` and ``train_flops``, columns of the table; ``save(folder)``.
+    the model says ``has_loss``); both may take ``genes: pd.Index | None = None``, names of genes over which alone the
+    mean is taken, everything else unchanged, so that models of different vocabularies are scored on the same genes;
+    ``n_params`` and ``train_flops``, columns of the table; ``save(folder)``.
     """
 
     def embed(self, view: View) -> Floats:
@@ -313,12 +315,21 @@ class Probe(Protocol):
         """The trained model."""
         ...
 
+    def genes(self, n: int) -> pd.Index:
+        """Return the names of the ``n`` genes that the study's axis ``n_genes`` gives at this level.
+
+        They are among those of every higher level. ``ScoreError`` when the trial has fewer, or not that axis.
+        """
+        ...
+
 
 class Score(Protocol):
     """A measure of what a model knows.
 
     Information scores also have ``estimate(x, y, *, groups=None, ids=None, seed=0) -> Estimate`` on bare arrays.
     ``needs`` is "signal" (the default) or "model"; ``metrics`` names what it returns, for studies to be checked by.
+    Optional: ``n_genes``, the number it will ask ``probe.genes`` for, and ``by``, the ``obs`` column whose groups a
+    split must not cut, are checked before any work is lost.
     """
 
     def __call__(self, probe: Probe, *, seed: int) -> Mapping[str, Estimate]:

@@ -95,13 +95,13 @@ def _first(units: Ids, wanted: float, seed: int) -> NDArray[np.bool_]:
     return mask  # type: ignore[no-any-return]
 
 
-def refuse_cut_groups(parts: Parts, by: str, signal: str) -> None:
-    """Raise ``DataError`` when a group of ``obs[by]`` has cells both in training and in test."""
+def refuse_cut_groups(parts: Parts, by: str, who: str) -> None:
+    """Raise ``DataError`` when a group of ``obs[by]`` has cells both in training and in test; ``who`` must not."""
     if by not in parts.test.obs:
-        return  # the signal's own check names the missing column
+        raise DataError(f"{who}: {by!r} is not a column of obs; {did_you_mean(by, parts.test.obs)}")
     shared = set(parts.test.obs[by].dropna()) & (set(parts.train.obs[by].dropna()) | set(parts.valid.obs[by].dropna()))
     if shared:
         raise DataError(
-            f"signal {signal}: {len(shared)} groups of obs[{by!r}] (such as {min(map(str, shared))!r}) have cells "
+            f"{who}: {len(shared)} groups of obs[{by!r}] (such as {min(map(str, shared))!r}) have cells "
             f'in training and in test, so the test leaks; set split = {{ by = "{by}" }}'
         )

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sclaws import multiplier
+from sclaws import multiplier, testing
 from sclaws.errors import ScoreError
 from sclaws.hashing import name_ids
 from sclaws.scores.heldout_loss import HeldoutLoss
@@ -31,8 +31,9 @@ class WithBaseline(Lossy):
         return DIFFICULTY + GAIN
 
 
-def score(trained, view=VIEW):
-    return HeldoutLoss()(SimpleNamespace(view=view, trained=trained), seed=0)
+def score(trained, view=VIEW, **how):
+    probe = SimpleNamespace(view=view, trained=trained, genes=lambda n: view.feature_names[:n])
+    return HeldoutLoss(**how)(probe, seed=0)
 
 
 def test_the_loss_is_the_mean_over_cells_with_its_textbook_interval():
@@ -93,6 +94,65 @@ def test_one_cell_has_no_interval():
 
     with pytest.raises(ScoreError, match=r"shape \(1,\) for 1 cells: one loss each, and two cells, needed"):
         score(One(), view)
+
+
+class ByGene(Bare):
+    """Every gene has a loss of its own, and the baseline's is one bit more."""
+
+    def losses(self, view, *, seed, genes=None):
+        values = testing.cells.values(view)
+        at = slice(None) if genes is None else view.feature_names.get_indexer(genes)
+        return values[:, at].mean(axis=1)
+
+    def baseline_losses(self, view, *, genes=None):
+        return 1 + self.losses(view, seed=0, genes=genes)
+
+
+def test_the_loss_of_some_genes_is_asked_for_by_their_names():
+    view = testing.counts(60)
+    found = score(ByGene(), view, n_genes=9)
+    assert found["loss"].value == pytest.approx(testing.cells.values(view)[:, :9].mean())
+    assert found["loss"].details["baseline"] == pytest.approx(1 + found["loss"].value)
+    assert found["gain"].value == pytest.approx(1)
+    assert (found["loss"].details["n_genes"], score(ByGene(), view)["loss"].details["n_genes"]) == (9, "all")
+    assert score(ByGene(), view)["loss"].value == pytest.approx(testing.cells.values(view).mean())
+
+
+def test_a_model_that_cannot_be_asked_for_genes_is_named():
+    with pytest.raises(ScoreError, match=r"Lossy.losses takes no genes=..., so it cannot be scored on 9 genes"):
+        score(Lossy(), SimpleNamespace(n_obs=N, cell_ids=VIEW.cell_ids, feature_names=np.arange(20)), n_genes=9)
+    with pytest.raises(ScoreError, match="n_genes = 0 must be at least 1"):
+        HeldoutLoss(n_genes=0)
+
+
+class ByDonor(Bare):
+    """Cells of a donor have one loss: 16 cells know no more than 8 donors."""
+
+    def losses(self, view, *, seed):
+        return np.random.default_rng(3).gamma(4, size=8)[view.obs["donor"].astype(str).str[1:].astype(int)]
+
+
+def test_the_interval_is_over_groups():
+    view = testing.counts(240)
+    found, naive = score(ByDonor(), view, group="donor")["loss"], score(ByDonor(), view)["loss"]
+    assert found.value == naive.value
+    assert found.stderr == pytest.approx(np.random.default_rng(3).gamma(4, size=8).std(ddof=1) / np.sqrt(8))
+    half = found.stderr * 2.364624  # t(.975, 7)
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), rel=1e-6)
+    assert found.stderr > 4 * naive.stderr
+    assert (found.verdict, HeldoutLoss(group="donor").by, HeldoutLoss().by) == ("ok", "donor", None)
+
+
+def test_cells_of_no_group_are_left_out_and_few_groups_are_no_spread():
+    view = testing.counts(240)
+    view.source.adata.obs["donor"] = view.obs["donor"].astype(object).where(np.arange(240) >= 24, None)
+    view.source.adata.obs["batch"] = ["a", "b", "c"] * 80
+    assert score(ByDonor(), view, group="donor")["loss"].n == 216
+    few = score(ByGene(), view, group="batch")["loss"]
+    assert few.verdict == "interval over cells: only 3 groups"
+    assert few.stderr == pytest.approx(score(ByGene(), view)["loss"].stderr)
+    with pytest.raises(ScoreError, match="obs has no column 'doner'; did you mean 'donor'"):
+        score(ByGene(), view, group="doner")
 
 
 def test_it_says_that_it_needs_the_model():

@@ -108,6 +108,30 @@ class Unnamed(Lossy):
     loss_measure = None
 
 
+class ByGene(Lossy):
+    def losses(self, view, *, seed, genes=None):
+        some = view if genes is None else view.choose(view.feature_names.get_indexer(genes))
+        return np.log1p(some.totals) / some.n_vars
+
+    def baseline_losses(self, view, *, genes=None):
+        return 1 + self.losses(view, seed=0, genes=genes)
+
+
+class DeafToGenes(ByGene):
+    def losses(self, view, *, seed, genes=None):
+        return super().losses(view, seed=seed)
+
+
+class OtherGenes(ByGene):
+    def losses(self, view, *, seed, genes=None):
+        return super().losses(view, seed=seed, genes=genes) + (genes is not None)
+
+
+class HalfByGene(ByGene):
+    def baseline_losses(self, view):
+        return 1 + self.losses(view, seed=0)
+
+
 class SharedBaseline(Lossy):
     def baseline_losses(self, view):
         return np.full(view.n_obs, view.totals.mean())
@@ -149,7 +173,7 @@ class Picky(Sums):
         raise ModelError(f"{train.n_obs} cells are not to my liking")
 
 
-@pytest.mark.parametrize("model", [Sums(), Lossy(), Saved()], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("model", [Sums(), Lossy(), ByGene(), Saved()], ids=lambda model: type(model).__name__)
 def test_promises_that_are_kept(model):
     testing.conforms("models", model)
 
@@ -172,6 +196,9 @@ def test_promises_that_are_kept(model):
         (Unstable(), "one seed gives two values of a loss"),
         (Unnamed(), "loss_measure must name the reference measure"),
         (SharedBaseline(), "a baseline loss depends on the other cells"),
+        (DeafToGenes(), "losses of 7 genes are those of all: genes is not looked at"),
+        (OtherGenes(), "losses with all genes named are others"),
+        (HalfByGene(), r"\['losses'\] take genes, and the others of"),
         (Hoarding(), "what is saved cannot be loaded"),
         (Rounded(), "a model loaded from its folder embeds differently"),
         (Elsewhere(), "save wrote nothing into its folder"),

@@ -30,6 +30,17 @@ def aligned(view: View, features: pd.Index, model: str) -> View:
     return view.choose(positions)
 
 
+def positions(features: pd.Index, genes: pd.Index, model: str) -> Ints:
+    """Return where ``genes`` are among a model's features; raise ``ModelError`` naming the first that is not."""
+    found = features.get_indexer(genes)
+    if (missing := found < 0).any():
+        raise ModelError(
+            f"{model}: {int(missing.sum())} of the {len(genes)} genes asked for are not among its {len(features)}, "
+            f"the first is {genes[int(np.argmax(missing))]!r}; ask for genes that it has"
+        )
+    return np.asarray(found)
+
+
 def read_counts(view: View, model: str) -> sparse.csr_matrix:
     """Return (n, p) float32 CSR counts of a view; raise ``ModelError`` when its values are not counts."""
     blocks = [as_csr(block.values) for block in view.batches()]

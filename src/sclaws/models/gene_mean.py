@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sclaws import bits
 from sclaws.models import _saved
-from sclaws.models._normalise import aligned, read_counts, totals
+from sclaws.models._normalise import aligned, positions, read_counts, totals
 from sclaws.protocols import Floats, View
 
 
@@ -63,13 +63,17 @@ class TrainedGeneMean:
         counts = read_counts(aligned(view, self.features, "gene-mean"), "gene-mean")
         return np.log1p(totals(counts)).astype(np.float32)[:, None]
 
-    def losses(self, view: View, *, seed: int) -> NDArray[np.float64]:  # noqa: ARG002
-        """Return (n,) bits per gene of each cell."""
-        return self.means.losses(read_counts(aligned(view, self.features, "gene-mean"), "gene-mean"))
+    def losses(self, view: View, *, seed: int, genes: pd.Index | None = None) -> NDArray[np.float64]:  # noqa: ARG002
+        """Return (n,) bits per gene of each cell, over ``genes`` alone or all; given its total over all either way."""
+        counts = read_counts(aligned(view, self.features, "gene-mean"), "gene-mean")
+        if genes is None:
+            return self.means.losses(counts)
+        at = positions(self.features, genes, "gene-mean")
+        return self.means.of(at).losses(counts[:, at], totals(counts))
 
-    def baseline_losses(self, view: View) -> NDArray[np.float64]:
+    def baseline_losses(self, view: View, *, genes: pd.Index | None = None) -> NDArray[np.float64]:
         """Return (n,) the same: this is the baseline."""
-        return self.losses(view, seed=0)
+        return self.losses(view, seed=0, genes=genes)
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sclaws import trial as trials
 from sclaws.errors import DataError, SclawsError, StudyError
 from sclaws.grid import Run, Setting, Trial
-from sclaws.plugins import Spec
+from sclaws.plugins import SINGULAR, Spec
 from sclaws.split import refuse_cut_groups
 
 
@@ -18,6 +18,7 @@ def check(runs: Sequence[Run]) -> list[str]:
     """
     for spec in _components(runs):
         spec.build()
+    _vocabularies(runs)
     said = []
     for dataset in dict.fromkeys(run.trial.dataset for run in runs):
         mine = [run for run in runs if run.trial.dataset == dataset]
@@ -50,6 +51,14 @@ def _components(runs: Iterable[Run]) -> list[Spec]:
     return list(found)
 
 
+def _vocabularies(runs: Iterable[Run]) -> None:
+    """Raise ``ScoreError`` for a score of so many genes that a trial does not have."""
+    scores = {run.score: run.score.build() for run in runs}
+    for run in runs:
+        if isinstance(wanted := getattr(scores[run.score], "n_genes", "all"), int):
+            trials.vocabulary(run.trial, wanted)
+
+
 def _data(dataset: Spec, runs: Sequence[Run]) -> Iterator[str]:
     view = trials.whole(dataset)
     depth = f", {view.totals.mean():,.0f} per cell in the mean" if view.counts else ""
@@ -59,9 +68,9 @@ def _data(dataset: Spec, runs: Sequence[Run]) -> Iterator[str]:
             built.check(view.source.adata)
         yield f"signal {signal.label}: found"
     for trial in dict.fromkeys(_bare(run.trial) for run in runs):
-        for signal in dict.fromkeys(run.signal for run in runs if run.signal):
-            if by := getattr(signal.build(), "by", None):
-                refuse_cut_groups(trials.parts(trial), by, signal.label)
+        for spec in dict.fromkeys(spec for run in runs for spec in (run.signal, run.score) if spec):
+            if by := getattr(spec.build(), "by", None):
+                refuse_cut_groups(trials.parts(trial), by, f"{SINGULAR[spec.family]} {spec.label}")
         for setting in dict.fromkeys(_settings(run for run in runs if _bare(run.trial) == trial)):
             trials.recipe(trial, setting, trials.parts(trial).train)
         sizes = [part.n_obs for part in trials.parts(trial)]

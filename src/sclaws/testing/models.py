@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import tempfile
@@ -16,6 +17,8 @@ from sclaws.errors import ModelError
 from sclaws.protocols import Context
 from sclaws.testing import cells
 from sclaws.view import View
+
+_GENES = (slice(None), slice(7))
 
 
 def check(model: Any) -> None:
@@ -89,6 +92,20 @@ def _losses(model: Any, trained: Any, test: View) -> None:
     if hasattr(trained, "baseline_losses"):
         baseline = _loss(trained.baseline_losses(test), test, "baseline_losses")
         _each_cell_by_itself(baseline, lambda some: np.asarray(trained.baseline_losses(some)), test, "a baseline loss")
+    _losses_of_some_genes(trained, test)
+
+
+def _losses_of_some_genes(trained: Any, test: View) -> None:
+    """Both kinds of losses take ``genes``, or neither; all genes are what there is without saying so."""
+    asked = {"losses": functools.partial(trained.losses, seed=0)}
+    if hasattr(trained, "baseline_losses"):
+        asked["baseline_losses"] = trained.baseline_losses
+    taking = [name for name, losses in asked.items() if "genes" in inspect.signature(losses).parameters]
+    assert len(taking) in (0, len(asked)), f"{taking} take genes, and the others of {list(asked)} do not"
+    for name in taking:
+        every, some = (_loss(asked[name](test, genes=test.feature_names[s]), test, name) for s in _GENES)
+        assert np.allclose(every, asked[name](test), rtol=1e-5), f"{name} with all genes named are others"
+        assert not np.allclose(some, every, rtol=1e-5), f"{name} of 7 genes are those of all: genes is not looked at"
 
 
 def _loss(found: Any, test: View, what: str) -> NDArray[Any]:

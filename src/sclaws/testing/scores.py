@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from sclaws.errors import ScoreError
@@ -41,6 +42,9 @@ class _Probe:
     pairs: Pairs
     trained: Any = None
 
+    def genes(self, n: int) -> pd.Index:
+        return self.view.feature_names[:n]
+
     @classmethod
     def of(cls, view: View, x: NDArray[Any], y: NDArray[Any], trained: Any = None) -> _Probe:
         return cls(view, x, Pairs(x, y, np.arange(len(x)), view.cell_ids), trained)
@@ -56,12 +60,12 @@ class _Lossy:
     def embed(self, view: View) -> NDArray[Any]:
         return np.zeros((view.n_obs, 1))
 
-    def losses(self, view: View, *, seed: int) -> NDArray[Any]:
-        del seed
+    def losses(self, view: View, *, seed: int, genes: pd.Index | None = None) -> NDArray[Any]:
+        del seed, genes
         return self.loss + np.random.default_rng(0).normal(0, 0.1, view.n_obs)
 
-    def baseline_losses(self, view: View) -> NDArray[Any]:
-        return 1 + self.losses(view, seed=0)
+    def baseline_losses(self, view: View, *, genes: pd.Index | None = None) -> NDArray[Any]:
+        return 1 + self.losses(view, seed=0, genes=genes)
 
 
 def _codes(view: View) -> NDArray[np.int64]:

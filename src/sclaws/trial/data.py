@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import anndata
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from sclaws import counts, keys
-from sclaws.errors import DataError
+from sclaws.errors import DataError, ScoreError
 from sclaws.grid import Run, Setting, Trial
 from sclaws.plugins import Spec
 from sclaws.protocols import Recipe, View
@@ -109,6 +110,29 @@ def recipe(trial: Trial, setting: Setting, train: View) -> Recipe:
     """
     made: Recipe = setting.axis.build().prepare(train, setting.level, seed=trial.seed(f"axis {setting.name}"))
     return made
+
+
+def vocabulary(trial: Trial, n: int) -> Setting:
+    """Return the trial's setting of ``n_genes``, at level ``n``; raise ``ScoreError`` when it does not have it."""
+    setting = next((s for s in trial.levels if s.name == "n_genes"), None)
+    if setting is None:
+        raise ScoreError(
+            f"n_genes = {n} of a score are genes of the axis n_genes, which {trial.label} does not have here: add "
+            f"levels.n_genes, and write the number of genes instead of 'all'; a model "
+            f"that is not trained has no levels"
+        )
+    if n > setting.level:
+        raise ScoreError(
+            f"n_genes = {n} of a score are more than the {setting.level:g} genes of a trial: lower it to the smallest "
+            f"of levels.n_genes"
+        )
+    return replace(setting, level=float(n))
+
+
+def genes(trial: Trial, n: int) -> pd.Index:
+    """Return the names of the ``n`` genes that the trial's own axis ``n_genes`` gives at this level."""
+    train = parts(trial).train
+    return recipe(trial, vocabulary(trial, n), train)(train).feature_names
 
 
 class Tested(NamedTuple):

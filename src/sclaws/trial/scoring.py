@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sclaws.errors import ScoreError
 from sclaws.grid import Run
@@ -40,7 +41,7 @@ class TestCells:
         assert signal is not None
         built = signal.build()
         if by := getattr(built, "by", None):
-            refuse_cut_groups(data.parts(self._run.trial), by, signal.label)
+            refuse_cut_groups(data.parts(self._run.trial), by, f"signal {signal.label}")
         made: Pairs = built.pairs(self.view, self.embedding, seed=self._run.trial.seed("signal"))
         return made
 
@@ -50,6 +51,19 @@ class TestCells:
         if self._trained is None:
             raise ScoreError("this score reads the model, which was not kept; add keep = ['weights'] or run anew")
         return self._trained
+
+    def genes(self, n: int) -> pd.Index:
+        """The names of the first ``n`` genes of the trial's axis ``n_genes``, the same in all trials of a replicate."""
+        return data.genes(self._run.trial, n)
+
+
+def estimates(run: Run, store: Store, trained: Trained | None) -> Mapping[str, Estimate]:
+    """Return what the score of a run gives; raise what it raises, and ``DataError`` for groups that the split cuts."""
+    score = run.score.build()
+    if by := getattr(score, "by", None):
+        refuse_cut_groups(data.parts(run.trial), by, f"score {run.score.label}")
+    found: Mapping[str, Estimate] = score(TestCells(run, store, trained), seed=run.trial.seed("score"))
+    return found
 
 
 def record(run: Run, estimates: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -178,8 +178,7 @@ def embedding(trained: Trained, view: View, label: str) -> Floats:
 
 def _score(run: Run, store: Store, trained: Trained | None, done: Done) -> None:
     try:
-        probe = scoring.TestCells(run, store, trained)
-        estimates = run.score.build()(probe, seed=run.trial.seed("score"))
+        estimates = scoring.estimates(run, store, trained)
         store.put_run(run.key, scoring.record(run, estimates) | {"provenance": provenance.here()})
         done.scored.append(run.key)
     except Exception as error:  # a score that cannot be had is told beside the ones that can
