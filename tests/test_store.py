@@ -739,3 +739,56 @@ def test_lease_has_one_holder_under_a_race_for_what_the_dead_left(store, tmp_pat
     assert said == [""] * 4
     with store.lease("b") as mine:
         assert mine
+
+
+# ── scratch of trainings ─────────────────────────────────────────────────────────────────────────────────────────────
+def interrupted(store, *keys) -> Path:
+    """Leave a file in the scratch of a training that is interrupted."""
+    return stopped(store, KeyboardInterrupt(), *keys)[0]
+
+
+def stopped(store, ending: BaseException, *keys) -> tuple[Path, list[str]]:
+    """Enter the scratch, look, leave a file and end in this way; return the folder and what was in it."""
+    try:
+        with store.scratch(*keys) as folder:
+            there = os.listdir(folder)
+            (folder / "half").write_text("1")
+            raise ending
+    except type(ending):
+        return folder, there
+
+
+def test_scratch_outlives_an_interruption_and_not_its_trial(store):
+    assert interrupted(store, "t1") == store.folder / "training" / "t1"
+    interrupted(store, "t2")
+    stage(store, "t2", "a")
+    Store.open(store.folder)
+    assert os.listdir(store.folder / "training") == ["t1"]  # t2 is finished, t1 is not
+    with store.scratch("t1") as folder:
+        assert (folder / "half").read_text() == "1"
+    assert os.listdir(store.folder / "training") == []
+
+
+def test_scratch_goes_with_an_error(store):
+    stopped(store, ValueError("diverged"), "t1")
+    assert os.listdir(store.folder / "training") == []
+
+
+def test_scratch_of_several_trials_is_theirs_in_any_order_until_all_are_there(store):
+    folder = interrupted(store, "t1", "t2")
+    assert folder.name not in ("t1", "t2")
+    stage(store, "t1", "a")
+    Store.open(store.folder)
+    assert stopped(store, KeyboardInterrupt(), "t2", "t1") == (folder, ["half"])
+    stage(store, "t2", "a")
+    Store.open(store.folder)
+    assert os.listdir(store.folder / "training") == []
+
+
+def test_scratch_of_a_trial_that_is_trained_again_at_this_moment_stays(store):
+    """A finished trial without weights is trained anew for another question: opening the store elsewhere spares it."""
+    stage(store, "t1", "a")
+    with store.lease("t1"), store.scratch("t1") as folder:
+        (folder / "half").write_text("1")
+        Store.open(store.folder)
+        assert (folder / "half").exists()

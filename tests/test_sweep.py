@@ -81,3 +81,16 @@ def test_runs_that_a_lost_worker_left_are_on_record(tmp_path) -> None:
     done = sweep.run(todo, Lossy(), store, lambda cost, done: None)
     missing = {run.key for run in both if run.score.use == "ksg"}
     assert set(done.failed) == set(store.failures()) == missing
+
+
+def test_trials_that_can_be_trained_at_once_share_a_bundle(tmp_path) -> None:
+    """Cheap trials of a model that has ``fit_many`` are joined with each other, and not with what has the same cells."""
+    (tmp_path / "many.py").write_text(
+        "class Many:\n  def __init__(self, size): pass\n  def cost(self, cells, features): return 1.0\n"
+        "  def fit(self, train, valid, *, seed): ...\n  def fit_many(self, jobs, *, context): ...\n"
+    )
+    models = [{"use": "many.py:Many", "size": size} for size in (1, 2, 3)]
+    words = WORDS | {"models": models, "levels": {"n_cells": [20, 30, 40, 50]}, "replicates": 1}
+    todo = sweep.plan(grid.runs(words, tmp_path), Store.open(tmp_path / "out"), Settings(), SIZES)
+    assert [len(item.work) for item in todo.items] == [4, 4, 4]  # of 1.2 s each, and a bundle takes 5
+    assert all(len({t.model for t, _ in item.work}) == 1 for item in todo.items)

@@ -10,7 +10,7 @@ from sclaws.plugins import Spec
 from sclaws.store import Store
 from sclaws.study import check
 from sclaws.testing import counts
-from sclaws.trial import data, scoring, training
+from sclaws.trial import data, fitting, scoring
 from sclaws.view import View
 
 WORDS = {
@@ -49,30 +49,32 @@ def changed(view: View, rows: np.ndarray) -> View:
 
 
 @pytest.mark.parametrize("model", ["random-projection", "pca", "scvi"])
-def test_no_statistic_of_a_test_cell_reaches_a_model(cells, model: str) -> None:
+def test_no_statistic_of_a_test_cell_reaches_a_model(cells, tmp_path, model: str) -> None:
     run = next(r for r in grid.runs(WORDS) if r.trial.model.use == model)
     view = counts(400)
     side = trial.cells(run.trial)
-    before = training._fit(run.trial, side, trial.Settings(), print).embed(side.valid)
+    before = fitting.fit(run.trial, side, Store.open(tmp_path), trial.Settings()).embed(side.valid)
     tested = np.flatnonzero(np.isin(view.cell_ids, trial.parts(run.trial).test.cell_ids))
     assert len(tested) == 160
     cells(changed(view, tested))
     other = trial.cells(run.trial)
     assert (other.train.to_adata().X != side.train.to_adata().X).nnz == 0
     assert other.measured == side.measured
-    assert (training._fit(run.trial, other, trial.Settings(), print).embed(side.valid) == before).all()
+    assert (fitting.fit(run.trial, other, Store.open(tmp_path), trial.Settings()).embed(side.valid) == before).all()
 
 
-def test_the_leak_test_can_fail(cells) -> None:
+def test_the_leak_test_can_fail(cells, tmp_path) -> None:
     """The same, with a training cell changed: the model must notice."""
     words = WORDS | {"models": "pca", "levels": {"n_cells": [80]}}
     run = grid.runs(words)[0]
     view = counts(400)
     side = trial.cells(run.trial)
-    before = training._fit(run.trial, side, trial.Settings(), print).embed(side.valid)
+    before = fitting.fit(run.trial, side, Store.open(tmp_path), trial.Settings()).embed(side.valid)
     cells(changed(view, np.flatnonzero(np.isin(view.cell_ids, side.train.cell_ids))[:20]))
     other = trial.cells(run.trial)
-    assert not np.allclose(training._fit(run.trial, other, trial.Settings(), print).embed(side.valid), before)
+    assert not np.allclose(
+        fitting.fit(run.trial, other, Store.open(tmp_path), trial.Settings()).embed(side.valid), before
+    )
 
 
 def test_depth_is_measured_before_genes_are_chosen(cells) -> None:

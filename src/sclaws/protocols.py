@@ -93,14 +93,25 @@ class Param:
 class Context:
     """What a model may ask of its surroundings, passed to ``fit`` when its signature has a ``context``.
 
-    ``folder`` is scratch space, gone when ``fit`` returns; ``device`` "cpu" or "cuda"; ``threads`` the number of cores
-    it may use; ``progress(message)`` says how far it is, for ``sclaws status`` to tell.
+    ``folder`` is scratch space, gone when ``fit`` returns or raises. It survives a kill: whoever trains the same trial
+    next finds what was written, and may go on from there if it ends with the same numbers; a file may be half written.
+    ``device`` "cpu" or "cuda"; ``threads`` the number of cores it may use; ``progress(message)`` says how far it is,
+    for ``sclaws status`` to tell.
     """
 
     folder: Path
     device: str = "cpu"
     threads: int = 1
     progress: Callable[[str], None] = field(default=lambda message: None)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of several that ``fit_many`` is handed: what ``fit`` would get."""
+
+    train: View
+    valid: View
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -285,6 +296,11 @@ class Model(Protocol):
     seconds, ``trains = False`` for a frozen one (training levels then drop out of its key), ``has_loss = True`` when
     what it trains has ``losses``, ``version`` raised when its numbers change. ``fit`` and ``untrained`` get a
     :class:`Context` if their signatures name a ``context``.
+
+    Optional: ``fit_many(jobs: Sequence[Job], *, context) -> list[Trained | Exception]`` trains several at once, which
+    may differ in cells, genes and seed: one result a job, in order, which is what ``fit`` alone gives (to rounding)
+    whatever the neighbours, and an exception in the place of a job that cannot be done. What shares a batch is for
+    the model to decide; the cells of all jobs are in memory at once.
     """
 
     def fit(self, train: View, valid: View, *, seed: int) -> Trained:

@@ -130,11 +130,17 @@ def _bundles(pending: list[Trial], costs: Mapping[str, float], store: Store) -> 
                 del left[key]
     units = defaultdict(list)
     for trial in left.values():
-        units[(trial.data_seed, trial.cells_key)].append(trial.key)
+        units[(trial.data_seed, _trained_together(trial), trial.cells_key)].append(trial.key)
     of_data = itertools.groupby(sorted(units.items()), key=lambda unit: unit[0][0])
     for _, group in of_data:
         bundles |= {keys.key(members): members for members in _chunks([unit for _, unit in group], costs)}
     return bundles
+
+
+def _trained_together(trial: Trial) -> str:
+    """Return what trials must have in common to be trained at once, so that they are neighbours; "" for most."""
+    many = hasattr(trial.model.type, "fit_many") and not trial.untrained
+    return keys.key(trial.model.describe()) if many else ""
 
 
 def _chunks(units: list[list[str]], costs: Mapping[str, float]) -> list[list[str]]:

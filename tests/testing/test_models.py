@@ -173,7 +173,63 @@ class Picky(Sums):
         raise ModelError(f"{train.n_obs} cells are not to my liking")
 
 
-@pytest.mark.parametrize("model", [Sums(), Lossy(), ByGene(), Saved()], ids=lambda model: type(model).__name__)
+class Fixed:
+    """What Sums learns, apart from the model."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    embed = Sums.embed
+    sums = Sums.sums
+
+
+class Many(Sums):
+    """A model that trains several at once."""
+
+    def fit(self, train, valid, *, seed):
+        if not train.counts or not train.n_obs:
+            raise ModelError("no counts")
+        return Fixed(self.sums(train).mean(axis=0) * (1 + seed / 10))
+
+    def fit_many(self, jobs, *, context):
+        return [self.one(job) for job in jobs]
+
+    def one(self, job):
+        try:
+            return self.fit(job.train, job.valid, seed=job.seed)
+        except ModelError as error:
+            return error
+
+
+class Reversed(Many):
+    def fit_many(self, jobs, *, context):
+        return super().fit_many(jobs, context=context)[::-1]
+
+
+class Forgetful(Many):
+    def fit_many(self, jobs, *, context):
+        return [one for one in super().fit_many(jobs, context=context) if not isinstance(one, Exception)]
+
+
+class AllOrNothing(Many):
+    def fit_many(self, jobs, *, context):
+        found = super().fit_many(jobs, context=context)
+        bad = [one for one in found if isinstance(one, Exception)]
+        return bad[:1] * len(found) if bad else found
+
+
+class Neighbourly(Many):
+    """Models trained together learn a little from each other."""
+
+    def fit_many(self, jobs, *, context):
+        found = super().fit_many(jobs, context=context)
+        for one in found:
+            if not isinstance(one, Exception):
+                one.scale = one.scale * (1 + 0.01 * (len(jobs) - 1))
+        return found
+
+
+@pytest.mark.parametrize("model", [Sums(), Lossy(), ByGene(), Saved(), Many()], ids=lambda model: type(model).__name__)
 def test_promises_that_are_kept(model):
     testing.conforms("models", model)
 
@@ -199,6 +255,10 @@ def test_promises_that_are_kept(model):
         (DeafToGenes(), "losses of 7 genes are those of all: genes is not looked at"),
         (OtherGenes(), "losses with all genes named are others"),
         (HalfByGene(), r"\['losses'\] take genes, and the others of"),
+        (Reversed(), "fit_many, job 1 of 5: fit alone works, and here it does not"),
+        (Forgetful(), "fit_many returned 3 models for 5 jobs"),
+        (AllOrNothing(), "fit_many, job 1 of 5: fit alone works, and here it does not"),
+        (Neighbourly(), "fit_many, job 1 of 5: it embeds differently than fit's alone"),
         (Hoarding(), "what is saved cannot be loaded"),
         (Rounded(), "a model loaded from its folder embeds differently"),
         (Elsewhere(), "save wrote nothing into its folder"),

@@ -9,6 +9,7 @@
     bundles/ datasets/     composition of bundles; what is known of data sets
     leases/                who works on which bundle
     staging/               what is being written; what the dead left is removed on opening
+    training/KEY/          scratch of a training, for whoever goes on with it; removed when the trial is there
     damaged/               files that were cut or changed: they count as absent, so running again makes them anew
 
 A result is whole or absent: it is written in ``staging``, synced to the disk, and renamed. What is stored is never
@@ -31,12 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sclaws.errors import StoreError
-from sclaws.store import documents, leases, opening, trials
+from sclaws.store import documents, leases, opening, scratch, trials
 from sclaws.store.documents import DamagedError
 from sclaws.store.opening import STAGING
 from sclaws.store.trials import Stage
 
-_FOLDERS = (STAGING, "trials", "runs", "failures", "bundles", "datasets", "leases", "damaged")
+_FOLDERS = (STAGING, scratch.FOLDER, "trials", "runs", "failures", "bundles", "datasets", "leases", "damaged")
 Kind = Literal["runs", "failures", "bundles", "datasets"]
 _KINDS: tuple[Kind, ...] = ("runs", "failures", "bundles", "datasets")
 
@@ -65,7 +66,16 @@ class Store:
             (probe := store._scratch()).touch()  # better refused now than after the first training
             probe.unlink()
         opening.sweep(store.folder / STAGING)
+        store._sweep_training()
         return store
+
+    def _sweep_training(self) -> None:
+        """Remove scratch of trials that are there, unless somebody trains them again at this moment."""
+        for name, keys in scratch.left(self.folder / scratch.FOLDER).items():
+            if all(map(self.has_trial, keys)):
+                with contextlib.ExitStack() as stack:
+                    if all(stack.enter_context(self.lease(key)) for key in keys):
+                        scratch.remove(self.folder / scratch.FOLDER, name)
 
     def _entries(self, folder: str) -> list[str]:
         try:
@@ -251,6 +261,14 @@ class Store:
         """Write a file beside the results (a table, a report) in one step; return its path."""
         documents.write(path := self.folder / name, data, self._scratch())
         return path
+
+    def scratch(self, key: str, *more: str) -> AbstractContextManager[Path]:
+        """Return ``with store.scratch(key) as folder``: space for a training whose trials the caller has leased.
+
+        What a killed training of the same trials left in it is still there; a block that ends well, or with an
+        ``Exception``, removes it.
+        """
+        return scratch.kept(self.folder / scratch.FOLDER, (key, *more))
 
     def lease(self, bundle: str) -> AbstractContextManager[bool]:
         """Return ``with store.lease(bundle) as mine``: ``mine`` is ``False`` when somebody who lives works on it."""

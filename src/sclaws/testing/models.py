@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sclaws.errors import ModelError
-from sclaws.protocols import Context
+from sclaws.protocols import Context, Job
 from sclaws.testing import cells
 from sclaws.view import View
 
@@ -39,6 +39,8 @@ def check(model: Any) -> None:
     _losses(model, trained, test)
     _kept(model, trained, test, found)
     _numbers(model, trained)
+    if hasattr(model, "fit_many"):
+        _many(model, train, valid, test)
     assert np.array_equal(cells.values(view), before), "the cells' values were changed in place"
 
 
@@ -129,6 +131,40 @@ def _kept(model: Any, trained: Any, test: View, found: NDArray[Any]) -> None:
     if hasattr(trained, "losses"):
         now, then = trained.losses(test, seed=0), loaded.losses(test, seed=0)
         assert np.allclose(then, now, rtol=1e-5), "a model loaded from its folder has other losses"
+
+
+def _many(model: Any, train: View, valid: View, test: View) -> None:
+    """``fit_many`` gives what ``fit`` gives, job by job, with any neighbours, and fails where ``fit`` does."""
+    fewer, genes, other = np.arange(75), np.arange(train.n_vars - 20), cells.measured() if train.counts else train
+    jobs = [
+        Job(train, valid, 1),
+        Job(train.take(np.arange(0)), valid.take(np.arange(0)), 1),
+        Job(train.take(fewer), valid, 2),
+        Job(train.choose(genes), valid.choose(genes), 1),
+        Job(other, other, 3),
+    ]
+    alone = [_tried(lambda job=job: _call(model.fit, job.train, job.valid, seed=job.seed)) for job in jobs]  # type: ignore[misc]
+    for places in ([0, 1, 2, 3, 4], [3, 2], [2]):
+        with tempfile.TemporaryDirectory() as scratch:
+            found = list(model.fit_many([jobs[at] for at in places], context=Context(Path(scratch))))
+        assert len(found) == len(places), f"fit_many returned {len(found)} models for {len(places)} jobs"
+        for at, trained in zip(places, found, strict=True):
+            what = f"fit_many, job {places.index(at) + 1} of {len(places)}"
+            fails = [isinstance(of, Exception) for of in (alone[at], trained)]
+            assert fails[0] == fails[1], f"{what}: fit alone {'fails' if fails[0] else 'works'}, and here it does not"
+            if not fails[0]:
+                seen = test.choose(genes) if at == 3 else test
+                mine, expected = (_embedding(of, seen) for of in (trained, alone[at]))
+                assert np.allclose(mine, expected, rtol=1e-3, atol=1e-3), (
+                    f"{what}: it embeds differently than fit's alone"
+                )
+
+
+def _tried(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except Exception as error:
+        return error
 
 
 def _numbers(model: Any, trained: Any) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import tempfile
+import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,18 +14,10 @@ import numpy as np
 from sclaws import provenance
 from sclaws.errors import ModelError
 from sclaws.grid import Run, Trial
-from sclaws.protocols import Context, Failure, Floats, Trained, View
+from sclaws.protocols import Failure, Floats, Trained, View
 from sclaws.store import Store
-from sclaws.trial import data, scoring
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to run, which changes no number that matters: device, threads, and what to keep of a trial."""
-
-    device: str = "cpu"
-    threads: int = 1
-    keep: tuple[str, ...] = ("embeddings",)
+from sclaws.trial import data, fitting, scoring
+from sclaws.trial.fitting import Fitted, Settings
 
 
 @dataclass(frozen=True)
@@ -37,7 +27,7 @@ class Item:
     bundle: str
     work: tuple[tuple[Trial, tuple[Run, ...]], ...]
     folder: str
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass
@@ -58,24 +48,55 @@ class Done:
 def work(item: Item) -> Done:
     """Do what is missing of an item. Every result is stored as soon as it exists; running again does only the rest.
 
-    Each trial is leased while it is worked on: what another process, or array job, is doing is left to it.
+    Each trial is leased while it is worked on: what another process, or array job, is doing is left to it. Trials of a
+    model that has ``fit_many`` are trained together, then embedded, scored and stored one by one.
     """
     store, done = Store.open(Path(item.folder)), Done()
-    for trial, wanted in item.work:
-        with store.lease(trial.key) as mine:
-            if mine:
-                _one(trial, wanted, store, item.settings, done)
-            else:
-                done.busy.append(trial.key)
+    for group in _groups(item):
+        with contextlib.ExitStack() as leases:
+            mine = [each for each in group if leases.enter_context(store.lease(each[0].key))]
+            done.busy += [each[0].key for each in group if each not in mine]
+            fitted = _together(mine, store, item.settings)
+            for trial, wanted in mine:
+                _one(trial, wanted, store, item.settings, done, fitted.pop(trial.key, None))
     return done
 
 
-def _one(trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done) -> None:
-    missing = [run for run in wanted if store.run(run.key) is None]
+def _groups(item: Item) -> Iterable[list[tuple[Trial, tuple[Run, ...]]]]:
+    """Return trials one by one, but for those of one model that can train several at once."""
+    groups: dict[object, list[tuple[Trial, tuple[Run, ...]]]] = {}
+    for trial, wanted in item.work:
+        groups.setdefault(trial.model if _shares(trial) else trial.key, []).append((trial, wanted))
+    return groups.values()
+
+
+def _shares(trial: Trial) -> bool:
+    try:
+        return not trial.untrained and hasattr(trial.model.build(), "fit_many")
+    except Exception:  # told when the trial's turn has come
+        return False
+
+
+def _together(
+    mine: Iterable[tuple[Trial, tuple[Run, ...]]], store: Store, settings: Settings
+) -> dict[str, Fitted | Exception]:
+    """Train those that have to be trained at once, if they are two or more; all are of one model that can."""
+    todo = [trial for trial, wanted in mine if _shares(trial) and must_train(trial, _missing(wanted, store), store)]
+    return fitting.together(todo, store, settings) if len(todo) > 1 else {}
+
+
+def _missing(wanted: Iterable[Run], store: Store) -> list[Run]:
+    return [run for run in wanted if store.run(run.key) is None]
+
+
+def _one(
+    trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done, fitted: Fitted | Exception | None
+) -> None:
+    missing = _missing(wanted, store)
     if not missing and store.has_trial(trial.key):
         return
     try:
-        trained = _model(trial, wanted, missing, store, settings, done)
+        trained = _model(trial, wanted, missing, store, settings, done, fitted)
         for run in missing:
             if run.key not in done.failed and store.run(run.key) is None:
                 _score(run, store, trained, done)
@@ -104,13 +125,16 @@ def _must_ask(trial: Trial, missing: Iterable[Run], store: Store) -> bool:
 
 
 def _model(
-    trial: Trial, wanted: Iterable[Run], missing: list[Run], store: Store, settings: Settings, done: Done
-) -> Trained | None:
+    trial: Trial, wanted: Iterable[Run], missing: list[Run], store: Store, settings: Settings, done: Done,
+    fitted: Fitted | Exception | None,
+) -> Trained | None:  # fmt: skip
     """Return the model if it is needed: trained, or loaded from the store; ``None`` if stored embeddings will do."""
     if store.has_trial(trial.key) and not _must_ask(trial, missing, store):
         return None
     if (folder := store.weights(trial.key)) is None:
-        return _train(trial, wanted, store, settings, done)
+        if isinstance(fitted, Exception):
+            raise fitted
+        return _train(trial, wanted, store, settings, done, fitted or fitting.alone(trial, store, settings))
     trained: Trained = trial.model.build().load(folder)
     there = store.arrays(trial.key)
     absent = {name: run for run in missing if (name := f"embedding-{run.view_key}") not in there}
@@ -121,18 +145,19 @@ def _model(
     return trained
 
 
-def _train(trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done) -> Trained:
-    """Train, store what only the model can give, then publish the trial: from here on it is never trained again."""
+def _train(
+    trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done, fitted: Fitted
+) -> Trained:
+    """Store what only the model can give, then publish the trial: from here on it is never trained again."""
     started = time.perf_counter()
-    side = data.cells(trial)
-    trained = _fit(trial, side, settings, functools.partial(store.say, trial.key))
+    trained = fitted.trained
     views = {run.view_key: run for run in wanted}
     embeddings = {key: embedding(trained, data.tested(run).view, trial.label) for key, run in views.items()}
-    seconds = time.perf_counter() - started
+    seconds = fitted.seconds + time.perf_counter() - started
     for run in wanted:
         if needs_model(run) and store.run(run.key) is None:
             _score(run, store, trained, done)
-    measured = side.measured | {
+    measured = fitted.side.measured | {
         name: float(value)
         for name in ("n_params", "train_flops")
         if (value := getattr(trained, name, None)) is not None
@@ -144,23 +169,13 @@ def _train(trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings
             "description": trial.describe(),
             "measured": measured,
             "provenance": provenance.here()
-            | {"device": settings.device, "threads": settings.threads, "seconds": seconds},
+            | {"device": settings.device, "threads": settings.threads, "seconds": seconds}
+            | {"together": fitted.together},
         }
         for key, values in embeddings.items():
             stage.save_array(f"embedding-{key}", values)
     done.trained.append(trial.key)
     return trained
-
-
-def _fit(trial: Trial, side: data.Scarce, settings: Settings, progress: Callable[[str], None]) -> Trained:
-    model, seed = trial.model.build(), trial.seed("model")
-    start = model.untrained if trial.untrained else model.fit
-    views = (side.train,) if trial.untrained else (side.train, side.valid)
-    if "context" not in inspect.signature(start).parameters:
-        return start(*views, seed=seed)  # type: ignore[no-any-return]
-    with tempfile.TemporaryDirectory(prefix="sclaws-") as scratch:
-        context = Context(Path(scratch), settings.device, settings.threads, progress)
-        return start(*views, seed=seed, context=context)  # type: ignore[no-any-return]
 
 
 def embedding(trained: Trained, view: View, label: str) -> Floats:
