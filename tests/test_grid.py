@@ -4,6 +4,7 @@ import pytest
 
 from sclaws import grid
 from sclaws.errors import PluginError, StudyError
+from sclaws.study import check
 
 WORDS = {
     "dataset": "simulated-tissue",
@@ -117,3 +118,25 @@ def test_mistakes_are_named(change: dict, error: type[Exception], match: str) ->
     words = {"grid": [change], **{k: v for k, v in WORDS.items() if k != key}}
     with pytest.raises(error, match=match):
         grid.runs(words)
+
+
+def test_whether_a_model_trains_and_has_a_loss_may_depend_on_its_fields(tmp_path) -> None:
+    """A frozen checkpoint has one trial a replicate, and no loss here; fine-tuned, one a level and a loss each."""
+    (tmp_path / "mine.py").write_text(
+        "class Checkpoint:\n  def __init__(self, frozen): self.frozen = frozen\n"
+        "  trains = has_loss = property(lambda self: not self.frozen)\n"
+        "  def fit(self, train, valid, *, seed): ...\n"
+    )
+    words = WORDS | {"scores": ["gaussian", "heldout-loss"], "levels": {"n_cells": [100, 200]}, "replicates": 1}
+
+    def found(frozen: bool) -> list[grid.Run]:
+        return grid.runs(words | {"models": {"use": "mine.py:Checkpoint", "frozen": frozen}}, tmp_path)
+
+    frozen, tuned = found(True), found(False)
+    assert [(run.trial.levels, run.score.use) for run in frozen] == [((), "gaussian")]
+    assert sorted((run.trial.levels[0].level, run.score.use) for run in tuned) == [
+        (100, "gaussian"), (100, "heldout-loss"), (200, "gaussian"), (200, "heldout-loss"),
+    ]  # fmt: skip
+    with pytest.raises(StudyError, match="no 'load', so its weights would be kept in vain"):
+        check.loadable(tuned)
+    check.loadable(frozen)

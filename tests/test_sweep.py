@@ -84,7 +84,7 @@ def test_runs_that_a_lost_worker_left_are_on_record(tmp_path) -> None:
 
 
 def test_trials_that_can_be_trained_at_once_share_a_bundle(tmp_path) -> None:
-    """Cheap trials of a model that has ``fit_many`` are joined with each other, and not with what has the same cells."""
+    """Cheap trials of a model with ``fit_many`` are joined with each other, not with what has the same cells."""
     (tmp_path / "many.py").write_text(
         "class Many:\n  def __init__(self, size): pass\n  def cost(self, cells, features): return 1.0\n"
         "  def fit(self, train, valid, *, seed): ...\n  def fit_many(self, jobs, *, context): ...\n"

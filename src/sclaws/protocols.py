@@ -281,7 +281,9 @@ class Trained(Protocol):
     reference measure, and ``baseline_losses(view)`` (n,) of the gene-mean baseline on the same genes (both are used if
     the model says ``has_loss``); both may take ``genes: pd.Index | None = None``, names of genes over which alone the
     mean is taken, everything else unchanged, so that models of different vocabularies are scored on the same genes;
-    ``n_params`` and ``train_flops``, columns of the table; ``save(folder)``.
+    ``n_params`` and ``train_flops``, columns of the table; ``history``, a sequence of {name: number}, one a check of
+    the training, such as {"update": 50, "cells": 1600, "train_loss": 0.61, "valid_loss": 0.63}; ``speed``, {name:
+    number}, such as {"tokens_per_second": 4.1e5}; ``save(folder)``.
     """
 
     def embed(self, view: View) -> Floats:
@@ -294,8 +296,8 @@ class Model(Protocol):
 
     Optional: ``load(folder)`` of what ``save`` wrote, ``untrained(train, *, seed)``, ``cost(cells, features)`` in CPU
     seconds, ``trains = False`` for a frozen one (training levels then drop out of its key), ``has_loss = True`` when
-    what it trains has ``losses``, ``version`` raised when its numbers change. ``fit`` and ``untrained`` get a
-    :class:`Context` if their signatures name a ``context``.
+    what it trains has ``losses`` (either may be a property of the fields), ``version`` raised when its numbers change.
+    ``fit`` and ``untrained`` get a :class:`Context` if their signatures name a ``context``.
 
     Optional: ``fit_many(jobs: Sequence[Job], *, context) -> list[Trained | Exception]`` trains several at once, which
     may differ in cells, genes and seed: one result a job, in order, which is what ``fit`` alone gives (to rounding)

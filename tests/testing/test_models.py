@@ -168,6 +168,23 @@ class Weightless(Sums):
     n_params = -1
 
 
+class Told(Sums):
+    history = ({"update": 50, "train_loss": 1.5}, {"update": 100, "train_loss": np.float32(1.25)})
+    speed = {"cells_per_second": 1e4}
+
+
+class Overflowed(Sums):
+    history = ({"update": 50, "train_loss": 1.5}, {"update": 100, "train_loss": np.inf})
+
+
+class Listed(Sums):
+    history = (1.5, 1.25)
+
+
+class Wordy(Sums):
+    speed = {"cells_per_second": "many"}
+
+
 class Picky(Sums):
     def fit(self, train, valid, *, seed):
         raise ModelError(f"{train.n_obs} cells are not to my liking")
@@ -229,7 +246,9 @@ class Neighbourly(Many):
         return found
 
 
-@pytest.mark.parametrize("model", [Sums(), Lossy(), ByGene(), Saved(), Many()], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize(
+    "model", [Sums(), Lossy(), ByGene(), Saved(), Many(), Told()], ids=lambda model: type(model).__name__
+)
 def test_promises_that_are_kept(model):
     testing.conforms("models", model)
 
@@ -264,6 +283,9 @@ def test_promises_that_are_kept(model):
         (Elsewhere(), "save wrote nothing into its folder"),
         (Free(), r"cost is \[0.0, 0.0\]"),
         (Weightless(), "n_params is -1"),
+        (Overflowed(), "history, row 2: train_loss is inf; a finite number is needed"),
+        (Listed(), "history, row 1 is 1.5"),
+        (Wordy(), "speed: cells_per_second is 'many'"),
         (Picky(), "fit refused counts and other values: 150 cells are not to my liking"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sclaws.grid.blocks import BLOCK, runs, trains_loss
+from sclaws.grid.blocks import BLOCK, runs
 from sclaws.grid.levels import levels, listed, table, unknown_words
 from sclaws.grid.trials import Run, Setting, Trial
 
 __all__ = [
-    "BLOCK", "Run", "Setting", "Trial", "levels", "listed", "runs", "table", "trains_loss", "unknown_words",
+    "BLOCK", "Run", "Setting", "Trial", "levels", "listed", "runs", "table", "unknown_words",
 ]  # fmt: skip

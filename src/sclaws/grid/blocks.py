@@ -69,30 +69,26 @@ def _block(block: Mapping[str, Any], axes: Mapping[str, Any], folder: Path | str
     scores = [Spec.of("scores", value, folder) for value in listed(block["scores"])]
     settings = {name: _axis(name, axes, folder) for name in table(block.get("levels", {}), "levels", where)}
     designs = list(_design(block, settings, where))
+    built = {model: model.build() for model, _ in models}  # what a model says of itself may depend on its fields
     for replicate, design, (model, untrained) in itertools.product(_replicates(block, where), designs, models):
-        trains = getattr(model.type, "trains", True)
+        trains, has_loss = getattr(built[model], "trains", True), getattr(built[model], "has_loss", False)
         trial = Trial(dataset, split, replicate, design if trains else (), model, untrained)
         for test in _test_levels(block, design, settings, where):
-            yield from _scored(trial, test, signals, scores, where)
+            yield from _scored(trial, test, signals, scores, has_loss, where)
 
 
 def _scored(
-    trial: Trial, test: tuple[Setting, ...], signals: list[Spec], scores: list[Spec], where: str
+    trial: Trial, test: tuple[Setting, ...], signals: list[Spec], scores: list[Spec], has_loss: bool, where: str
 ) -> Iterator[Run]:
     for score in scores:
         if getattr(score.type, "needs", "signal") == "model":
-            if trains_loss(trial.model):
+            if has_loss:
                 yield Run(trial, test, None, score)
             continue
         if not signals:
             raise StudyError(f"{where}: score {score.use!r} compares with a signal, and 'signals' is missing")
         for signal in signals:
             yield Run(trial, test, signal, score)
-
-
-def trains_loss(model: Spec) -> bool:
-    """Return whether a model has a held-out loss; a class says so with ``has_loss = True``."""
-    return bool(getattr(model.type, "has_loss", False))
 
 
 def _models(value: Any, folder: Path | str) -> Iterator[tuple[Spec, bool]]:

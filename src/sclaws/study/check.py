@@ -32,7 +32,7 @@ def check(runs: Sequence[Run]) -> list[str]:
 def loadable(runs: Iterable[Run]) -> None:
     """Raise ``StudyError`` for a model whose weights would be kept in vain; one that is not trained has none."""
     for model in {run.trial.model for run in runs}:
-        if getattr(model.type, "trains", True) and not hasattr(model.type, "load"):
+        if getattr(model.build(), "trains", True) and not hasattr(model.type, "load"):
             raise StudyError(f"keep: model {model.use!r} has no 'load', so its weights would be kept in vain")
 
 

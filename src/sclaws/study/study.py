@@ -21,7 +21,7 @@ from sclaws.fit import Fits
 from sclaws.plugins import Spec
 from sclaws.protocols import Engine
 from sclaws.store import Store
-from sclaws.study import check, collect, fitting, told
+from sclaws.study import check, collect, fitting, learning, told
 from sclaws.study import words as wording
 from sclaws.table import Table, write_csv
 from sclaws.trial import Done, Item, Settings
@@ -164,6 +164,7 @@ class Study:
         table, fits = self._fitted(done)
         table.write(self.out)
         fits.write(self.out)
+        learning.write(self.out, self.runs, self.store)
         rules = fitting.targets(self._asked())
         write_csv(fits.targets(rules), self.out / "targets.csv")
         truth = self.truth()

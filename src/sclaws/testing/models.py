@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +174,9 @@ def _numbers(model: Any, trained: Any) -> None:
     for name in ("n_params", "train_flops"):
         if (value := getattr(trained, name, None)) is not None:
             assert math.isfinite(value) and value >= 0, f"{name} is {value}"
+    told = {f"history, row {row}": of for row, of in enumerate(getattr(trained, "history", ()), start=1)}
+    for what, values in (told | {"speed": getattr(trained, "speed", {})}).items():
+        assert isinstance(values, Mapping), f"{what} is {values!r}; {{name: number}} is needed"
+        for name, value in values.items():
+            finite = isinstance(value, (int, float, np.number)) and math.isfinite(value)
+            assert finite, f"{what}: {name} is {value!r}; a finite number is needed"

@@ -16,7 +16,7 @@ from sclaws.errors import ModelError
 from sclaws.grid import Run, Trial
 from sclaws.protocols import Failure, Floats, Trained, View
 from sclaws.store import Store
-from sclaws.trial import data, fitting, scoring
+from sclaws.trial import data, fitting, learning, scoring
 from sclaws.trial.fitting import Fitted, Settings
 
 
@@ -154,6 +154,7 @@ def _train(
     views = {run.view_key: run for run in wanted}
     embeddings = {key: embedding(trained, data.tested(run).view, trial.label) for key, run in views.items()}
     seconds = fitted.seconds + time.perf_counter() - started
+    history, speed = learning.history(trained, trial.label), learning.speed(trained, trial.label)
     for run in wanted:
         if needs_model(run) and store.run(run.key) is None:
             _score(run, store, trained, done)
@@ -170,8 +171,9 @@ def _train(
             "measured": measured,
             "provenance": provenance.here()
             | {"device": settings.device, "threads": settings.threads, "seconds": seconds}
-            | {"together": fitted.together},
-        }
+            | {"together": fitted.together}
+            | ({"speed": speed} if speed else {}),
+        } | ({"history": history} if history else {})
         for key, values in embeddings.items():
             stage.save_array(f"embedding-{key}", values)
     done.trained.append(trial.key)
