@@ -32,6 +32,11 @@ def limits(item):
     return {name: os.environ.get(f"{name}_NUM_THREADS") for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 
 
+def gpu(item):
+    time.sleep(0.1)
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def die(item):
     """Items below zero end their process: -9 is killed by signal 9, -103 exits with code 3."""
     if item < -100:

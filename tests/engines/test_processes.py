@@ -270,3 +270,43 @@ def test_an_error_stops_workers_that_hear_nobody(jobs, tmp_path):
         list(Processes(workers=3).map(jobs.stay_deaf, items()))
     assert len(pids) == 2
     assert not any(map(running, pids))
+
+
+# ── GPUs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def seen(jobs, workers: int) -> list[str | None]:
+    """Return what each worker sees, as many items as workers: each gets one."""
+    return sorted((found for _, found in Processes(workers=workers).map(jobs.gpu, range(workers))), key=str)
+
+
+def smi(folder: Path, monkeypatch: pytest.MonkeyPatch, says: str) -> None:
+    """Put a program of that name before all others."""
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{says}\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+TWO = "echo 'GPU 0: A (UUID: GPU-1)'; echo '  MIG 1g Device 0: (UUID: MIG-1)'; echo 'GPU 1: A (UUID: GPU-2)'"
+
+
+def test_workers_share_the_gpus_that_are_visible(jobs, monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5f")
+    assert seen(jobs, 3) == ["2", "2", "GPU-5f"]
+    assert seen(jobs, 1) == ["2, GPU-5f"]  # one worker alone sees all
+
+
+def test_workers_share_the_gpus_of_the_machine(jobs, monkeypatch, tmp_path) -> None:
+    smi(tmp_path, monkeypatch, TWO)
+    assert seen(jobs, 4) == ["0", "0", "1", "1"]
+
+
+@pytest.mark.parametrize("says", ["exit 9", "true", f"{TWO}; exit 1"], ids=["fails", "none", "half"])
+def test_without_gpus_nothing_is_set(jobs, monkeypatch, tmp_path, says) -> None:
+    smi(tmp_path, monkeypatch, says)
+    assert seen(jobs, 2) == [None, None]
+
+
+def test_gpus_that_are_hidden_stay_hidden(jobs, monkeypatch, tmp_path) -> None:
+    smi(tmp_path, monkeypatch, TWO)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert seen(jobs, 2) == ["", ""]

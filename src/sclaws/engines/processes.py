@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, ClassVar
 
+from sclaws.engines import _gpus
 from sclaws.engines._attempt import failure
 from sclaws.engines._worker import BEGUN
 from sclaws.errors import PluginError
@@ -32,7 +33,10 @@ _NOT_YET = object()
 
 @dataclass(frozen=True)
 class Processes:
-    """``workers`` processes (None: one a core) of ``threads`` threads each (None: their share of the cores)."""
+    """``workers`` processes (None: one a core) of ``threads`` threads each (None: their share of the cores).
+
+    Where there are GPUs, each of several workers sees one of them, in turn; one worker alone sees all.
+    """
 
     workers: int | None = None
     threads: int | None = None
@@ -52,7 +56,8 @@ class Processes:
 
         ``work``, items and results are pickled. Closing the generator, or an error in it, stops the workers.
         """
-        pool = [_Worker(self.threads or 1) for _ in range(self.workers or 1)]
+        threads = {f"{name}_NUM_THREADS": str(self.threads) for name in _THREADS}
+        pool = [_Worker(threads | gpu) for gpu in _gpus.dealt(self.workers or 1)]
         queue, idle = iter(items), list(pool)
         busy: dict[Connection, _Worker] = {}
         done: list[tuple[Any, Any | Failure]] = []
@@ -99,8 +104,8 @@ class _Worker:
     message: bytes | None = None  # the item on its way, until it has begun
     tries: int = 0
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
         self.process: subprocess.Popen[bytes] | None = None
 
     def give(self, work: Callable[[Any], Any], item: Any) -> Failure | None:
@@ -158,7 +163,7 @@ class _Worker:
         with theirs, _interrupts_held():
             self.process = subprocess.Popen(
                 [sys.executable, "-c", f"{start}serve({theirs.fileno()})"],
-                env=os.environ | {f"{name}_NUM_THREADS": str(self.threads) for name in _THREADS},
+                env=os.environ | self.environment,
                 stdin=subprocess.PIPE,  # the lifeline, see _worker
                 pass_fds=[theirs.fileno()],
             )
