@@ -302,7 +302,8 @@ class Model(Protocol):
     Optional: ``fit_many(jobs: Sequence[Job], *, context) -> list[Trained | Exception]`` trains several at once, which
     may differ in cells, genes and seed: one result a job, in order, which is what ``fit`` alone gives (to rounding)
     whatever the neighbours, and an exception in the place of a job that cannot be done. What shares a batch is for
-    the model to decide; the cells of all jobs are in memory at once.
+    the model to decide; the cells of all jobs are in memory at once. After a kill the same jobs come in the same order
+    with the same ``context.folder``.
     """
 
     def fit(self, train: View, valid: View, *, seed: int) -> Trained:

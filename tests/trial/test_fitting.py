@@ -11,7 +11,9 @@ from sclaws.testing import counts
 from sclaws.trial import data, fitting
 
 MODEL = """
+from pathlib import Path
 import numpy as np
+KILL = Path(__file__).parent / "kill"
 from sclaws.errors import ModelError
 class Together:
     calls = []
@@ -25,6 +27,9 @@ class Together:
         type(self).calls.append([job.train.n_obs for job in jobs])
         context.progress("half way")
         (context.folder / "checkpoint").write_text("1")
+        if KILL.exists():
+            type(self).calls.append((context.folder.name, [job.train.n_obs for job in jobs]))
+            raise KeyboardInterrupt
         if any(job.train.n_obs == 42 for job in jobs):
             raise MemoryError("too many")
         found = []
@@ -65,8 +70,13 @@ def work(store: Store, of: list[grid.Run]) -> tuple[trial.Done, list[list[int]]]
     """Do the runs as one item; return what became of it and the sizes of the jobs that were trained together."""
     calls = of[0].trial.model.type.calls
     calls.clear()
-    done = trial.work(trial.Item("a", tuple((run.trial, (run,)) for run in of), str(store.folder)))
+    done = work_in(store, of)
     return done, [sorted(call) for call in calls]
+
+
+def work_in(store: Store, of: list[grid.Run]) -> trial.Done:
+    """Do the runs as one item, in this order."""
+    return trial.work(trial.Item("a", tuple((run.trial, (run,)) for run in of), str(store.folder)))
 
 
 def level(run: grid.Run) -> float:
@@ -125,6 +135,19 @@ def test_only_trained_trials_of_one_model_share(store) -> None:
     done, calls = work(store, two)
     assert (len(done.trained), calls) == (8, [[40, 80], [40, 80]])
     assert {store.trial(run.trial.key)["provenance"]["together"] for run in one} == {1}
+
+
+def test_after_a_kill_the_same_jobs_come_in_the_same_order_to_the_same_scratch(store) -> None:
+    of = runs(store, levels={"n_cells": [40, 80, 120]})
+    (store.folder.parent / "kill").touch()
+    calls = of[0].trial.model.type.calls
+    calls.clear()
+    for order in (of, of[::-1]):
+        with pytest.raises(KeyboardInterrupt):
+            work_in(store, order)
+    _, first, _, second = calls
+    assert first == second
+    assert (store.folder / "training" / first[0] / "checkpoint").exists()
 
 
 def test_the_progress_of_a_joint_training_is_that_of_each(store) -> None:

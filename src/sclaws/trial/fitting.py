@@ -82,6 +82,7 @@ def _fit_many(
 ) -> dict[str, Trained | Exception]:
     if not trials:
         return {}
+    trials = sorted(trials, key=lambda trial: trial.key)  # a checkpoint may know its jobs by their places
     model: Any = trials[0].model.build()
     jobs = [Job(sides[trial.key].train, sides[trial.key].valid, trial.seed("model")) for trial in trials]
     with store.scratch(*(trial.key for trial in trials)) as folder:
