@@ -191,15 +191,14 @@ def _highest(keys: Any, found: Any, mean: Any, wanted: Any, places: Any, ranked:
         places[bucket + one] = kept
         kept += size
         bucket += one
-    end = low + bucket if bucket < _BUCKETS else _ALL
-    few = np.uint64(0)
+    few, end = np.uint64(0), low + bucket if bucket < _BUCKETS else _ALL
     for i in range(found):  # without a branch that no processor could foresee
         keys[few] = keys[i]
         few += np.uint64((keys[i] >> _SHIFT) < end)
     for i in range(few):
-        bucket = min(max(keys[i] >> _SHIFT, low) - low, _BUCKETS - one) + one
-        ranked[places[bucket]] = keys[i]
-        places[bucket] += np.uint32(1)
+        own = min(max(keys[i] >> _SHIFT, low) - low, _BUCKETS - one) + one
+        ranked[places[own]] = keys[i]
+        places[own] += np.uint32(1)
     if crowd > _CROWDED:
         ranked[:few].sort()
     else:
@@ -210,7 +209,7 @@ def _highest(keys: Any, found: Any, mean: Any, wanted: Any, places: Any, ranked:
 def _insert(ranked: Any, n: Any) -> None:
     one = np.uint64(1)
     for i in range(one, n):
-        key, at = ranked[i], i
+        key, at = ranked[i], np.uint64(i)
         while at > 0 and ranked[at - one] > key:
             ranked[at] = ranked[at - one]
             at -= one
