@@ -278,12 +278,13 @@ class Trained(Protocol):
     """A trained model.
 
     Optional: ``losses(view, *, seed)`` (n,) held-out bits per gene of each cell, with ``loss_measure`` naming the
-    reference measure, and ``baseline_losses(view)`` (n,) of the gene-mean baseline on the same genes (both are used if
-    the model says ``has_loss``); both may take ``genes: pd.Index | None = None``, names of genes over which alone the
-    mean is taken, everything else unchanged, so that models of different vocabularies are scored on the same genes;
-    ``n_params`` and ``train_flops``, columns of the table; ``history``, a sequence of {name: number}, one a check of
-    the training, such as {"update": 50, "cells": 1600, "train_loss": 0.61, "valid_loss": 0.63}; ``speed``, {name:
-    number}, such as {"tokens_per_second": 4.1e5}; ``save(folder)``.
+    reference measure, and ``baseline_losses(view, *, seed)`` (n,) of the gene-mean baseline on the same genes, and the
+    same hidden values if some are (both are used if the model says ``has_loss``); both may take
+    ``genes: pd.Index | None = None``, names of genes over which alone the mean is taken, everything else unchanged, so
+    that models of different vocabularies are scored on the same genes;
+    ``n_params``, ``train_flops`` and ``share_found`` (of a checkpoint's genes), columns of the table; ``history``, a
+    sequence of {name: number}, one a check of the training, such as {"update": 50, "cells": 1600, "train_loss": 0.61,
+    "valid_loss": 0.63}; ``speed``, {name: number}, such as {"tokens_per_second": 4.1e5}; ``save(folder)``.
     """
 
     def embed(self, view: View) -> Floats:

@@ -27,7 +27,7 @@ class Lossy(Bare):
 
 
 class WithBaseline(Lossy):
-    def baseline_losses(self, view):
+    def baseline_losses(self, view, *, seed):
         return DIFFICULTY + GAIN
 
 
@@ -104,7 +104,7 @@ class ByGene(Bare):
         at = slice(None) if genes is None else view.feature_names.get_indexer(genes)
         return values[:, at].mean(axis=1)
 
-    def baseline_losses(self, view, *, genes=None):
+    def baseline_losses(self, view, *, seed, genes=None):
         return 1 + self.losses(view, seed=0, genes=genes)
 
 

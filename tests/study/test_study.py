@@ -316,7 +316,7 @@ def test_levels_that_are_worse_than_the_gene_means_set_no_slope(study: Path) -> 
         "  def fit(self, train, valid, *, seed): self.n = train.n_obs; return self\n"
         "  def embed(self, view): return np.ones((view.n_obs, 1))\n"
         "  def losses(self, view, *, seed): return np.linspace(.9, 1.1, view.n_obs) + 20 / self.n\n"
-        "  def baseline_losses(self, view): return np.full(view.n_obs, 1.5)\n"
+        "  def baseline_losses(self, view, *, seed): return np.full(view.n_obs, 1.5)\n"
     )
     text = study.read_text().replace(
         'models = ["random-projection", { use = "pca", dim = 4 }]', 'models = "bad.py:Bad"'

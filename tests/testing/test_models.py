@@ -113,7 +113,7 @@ class ByGene(Lossy):
         some = view if genes is None else view.choose(view.feature_names.get_indexer(genes))
         return np.log1p(some.totals) / some.n_vars
 
-    def baseline_losses(self, view, *, genes=None):
+    def baseline_losses(self, view, *, seed, genes=None):
         return 1 + self.losses(view, seed=0, genes=genes)
 
 
@@ -128,12 +128,12 @@ class OtherGenes(ByGene):
 
 
 class HalfByGene(ByGene):
-    def baseline_losses(self, view):
+    def baseline_losses(self, view, *, seed):
         return 1 + self.losses(view, seed=0)
 
 
 class SharedBaseline(Lossy):
-    def baseline_losses(self, view):
+    def baseline_losses(self, view, *, seed):
         return np.full(view.n_obs, view.totals.mean())
 
 

@@ -44,7 +44,12 @@ def positions(features: pd.Index, genes: pd.Index, model: str) -> Ints:
 def read_counts(view: View, model: str) -> sparse.csr_matrix:
     """Return (n, p) float32 CSR counts of a view; raise ``ModelError`` when its values are not counts."""
     blocks = [as_csr(block.values) for block in view.batches()]
-    counts = as_csr(sparse.vstack(blocks)) if blocks else as_csr(np.empty((0, view.n_vars)))
+    return checked(sparse.vstack(blocks) if blocks else np.empty((0, view.n_vars)), model)
+
+
+def checked(values: Any, model: str) -> sparse.csr_matrix:
+    """Return values (n, p) as float32 CSR counts; raise ``ModelError`` when they are none."""
+    counts = as_csr(values)
     if problem := first_problem(counts):
         value = counts.data[problem[0]]
         raise ModelError(f"{model} needs counts, and there is a value of {value:g}, {problem[1]}; use another model")

@@ -71,9 +71,9 @@ class TrainedGeneMean:
         at = positions(self.features, genes, "gene-mean")
         return self.means.of(at).losses(counts[:, at], totals(counts))
 
-    def baseline_losses(self, view: View, *, genes: pd.Index | None = None) -> NDArray[np.float64]:
+    def baseline_losses(self, view: View, *, seed: int, genes: pd.Index | None = None) -> NDArray[np.float64]:
         """Return (n,) the same: this is the baseline."""
-        return self.losses(view, seed=0, genes=genes)
+        return self.losses(view, seed=seed, genes=genes)
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

@@ -156,7 +156,7 @@ class TrainedSCVI:
         with _quiet(seed, Context(Path(), self.device, threads=self.threads)):
             return _elbo(self.network, self.counts(view), self.device) / (len(self.genes) * math.log(2))
 
-    def baseline_losses(self, view: View) -> NDArray[np.float64]:
+    def baseline_losses(self, view: View, *, seed: int) -> NDArray[np.float64]:  # noqa: ARG002
         """Return (n,) bits per gene of the gene-mean negative binomial on the same genes."""
         return self.means.losses(self.counts(view))
 

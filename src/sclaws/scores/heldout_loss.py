@@ -48,7 +48,8 @@ class HeldoutLoss:
     def __call__(self, probe: Probe, *, seed: int) -> dict[str, Estimate]:
         """Return ``{"loss": estimate}``, and ``"gain"`` for a model that has ``baseline_losses``.
 
-        The model's ``losses(view, seed=seed)`` are (n,) bits per gene of each cell. ``ScoreError``: a model without
+        The model's ``losses(view, seed=seed)`` are (n,) bits per gene of each cell, and so are its
+        ``baseline_losses``. ``ScoreError``: a model without
         losses, or that cannot restrict them to some genes; fewer than two cells; losses of the wrong length or not
         finite.
         """
@@ -62,7 +63,7 @@ class HeldoutLoss:
         details = {"measure": str(getattr(trained, "loss_measure", "not stated by the model")), "n_genes": self.n_genes}
         if not callable(getattr(trained, "baseline_losses", None)):
             return {"loss": _mean(loss, units, details)}
-        baseline = _asked(trained.baseline_losses, view, genes, f"{name}.baseline_losses")
+        baseline = _asked(trained.baseline_losses, view, genes, f"{name}.baseline_losses", seed=seed)
         return {
             "loss": _mean(loss, units, details | {"baseline": float(baseline.mean())}),
             "gain": _mean(baseline - loss, units, details | {"baseline": 0.0}),

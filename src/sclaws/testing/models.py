@@ -92,8 +92,10 @@ def _losses(model: Any, trained: Any, test: View) -> None:
     assert np.array_equal(losses, trained.losses(test, seed=0)), "one seed gives two values of a loss"
     assert isinstance(trained.loss_measure, str), "loss_measure must name the reference measure"
     if hasattr(trained, "baseline_losses"):
-        baseline = _loss(trained.baseline_losses(test), test, "baseline_losses")
-        _each_cell_by_itself(baseline, lambda some: np.asarray(trained.baseline_losses(some)), test, "a baseline loss")
+        baseline = _loss(trained.baseline_losses(test, seed=0), test, "baseline_losses")
+        _each_cell_by_itself(
+            baseline, lambda some: np.asarray(trained.baseline_losses(some, seed=0)), test, "a baseline loss"
+        )
     _losses_of_some_genes(trained, test)
 
 
@@ -101,7 +103,7 @@ def _losses_of_some_genes(trained: Any, test: View) -> None:
     """Both kinds of losses take ``genes``, or neither; all genes are what there is without saying so."""
     asked = {"losses": functools.partial(trained.losses, seed=0)}
     if hasattr(trained, "baseline_losses"):
-        asked["baseline_losses"] = trained.baseline_losses
+        asked["baseline_losses"] = functools.partial(trained.baseline_losses, seed=0)
     taking = [name for name, losses in asked.items() if "genes" in inspect.signature(losses).parameters]
     assert len(taking) in (0, len(asked)), f"{taking} take genes, and the others of {list(asked)} do not"
     for name in taking:

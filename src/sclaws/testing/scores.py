@@ -64,8 +64,8 @@ class _Lossy:
         del seed, genes
         return self.loss + np.random.default_rng(0).normal(0, 0.1, view.n_obs)
 
-    def baseline_losses(self, view: View, *, genes: pd.Index | None = None) -> NDArray[Any]:
-        return 1 + self.losses(view, seed=0, genes=genes)
+    def baseline_losses(self, view: View, *, seed: int, genes: pd.Index | None = None) -> NDArray[Any]:
+        return 1 + self.losses(view, seed=seed, genes=genes)
 
 
 def _codes(view: View) -> NDArray[np.int64]:

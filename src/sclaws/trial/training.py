@@ -160,7 +160,7 @@ def _train(
             _score(run, store, trained, done)
     measured = fitted.side.measured | {
         name: float(value)
-        for name in ("n_params", "train_flops")
+        for name in ("n_params", "train_flops", "share_found")
         if (value := getattr(trained, name, None)) is not None
     }
     with store.stage_trial(trial.key) as stage:

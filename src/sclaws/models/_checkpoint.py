@@ -1,0 +1,61 @@
+"""A training run on disk: arrays in one ``.npz``, replaced in one step, so that there is always a whole one."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sclaws import keys
+from sclaws.models._stack import Weights
+
+_FILE = "training.npz"
+
+
+def save(
+    folder: Path, describe: Mapping[str, Any], weights: Weights, best: Weights, optimiser: Any, state: Any
+) -> None:
+    """Write where a run is to ``folder``; ``describe`` says of which run."""
+    arrays = {f"weights/{name}": w for name, w in weights.items()} | {f"best/{name}": w for name, w in best.items()}
+    for name, w in weights.items():
+        moments = optimiser.state.get(w, {})
+        arrays |= {f"{key}/{name}": value for key, value in moments.items()}
+    arrays |= {"lowest": state.lowest, "waiting": state.waiting}
+    plain = {"run": keys.key(describe), "step": state.step, "seconds": state.seconds, "history": state.history}
+    scratch = folder / f"{_FILE}.new"
+    with open(scratch, "wb") as file:
+        np.savez(file, plain=np.array(json.dumps(plain)), **{n: a.detach().cpu().numpy() for n, a in arrays.items()})
+    scratch.replace(folder / _FILE)
+
+
+def restore(
+    folder: Path, describe: Mapping[str, Any], weights: Weights, best: Weights, optimiser: Any, state: Any
+) -> bool:
+    """Go back to where a run of the same ``describe`` was, if ``folder`` holds one; a damaged file counts as none."""
+    import torch
+
+    try:
+        with np.load(folder / _FILE, allow_pickle=False) as stored:
+            plain = json.loads(str(stored["plain"]))
+            arrays = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "plain"}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return False
+    if plain["run"] != keys.key(describe):
+        return False
+    with torch.no_grad():
+        for name, w in weights.items():
+            w.copy_(arrays[f"weights/{name}"])
+            best[name].copy_(arrays[f"best/{name}"])
+            optimiser.state[w] = {
+                key: arrays[f"{key}/{name}"].clone().to(w.device)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{key}/{name}" in arrays
+            }
+    state.lowest = arrays["lowest"].to(state.lowest.device)
+    state.waiting = arrays["waiting"].to(state.waiting.device)
+    state.step, state.seconds, state.history = plain["step"], plain["seconds"], plain["history"]
+    return True

@@ -1,0 +1,293 @@
+"""The network of the Geneformer-type models: cells as sentences of ranked genes, some hidden and foretold; BERT."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sclaws.models import _bert, _crossentropy, _encoder, _flops, _saved, _stack, _training
+from sclaws.models._batches import hidden_entries
+from sclaws.models._bert_architecture import Config
+from sclaws.models._encoder import Drop, keep
+from sclaws.models._normalise import checked
+from sclaws.models._packing import Packing, ragged
+from sclaws.models._stack import Arrays, Shape, Weights
+from sclaws.models._tokens import Tokens, rank
+from sclaws.protocols import Context, Floats, Ids, Ints, View
+
+NAME = "geneformer"
+MASK = 0.15  # the share of tokens that is hidden
+_BLOCK = 2**14  # tokens looked at together when nothing is learned
+
+
+def shape(config: Config) -> Shape:
+    """Return the encoder's shape: BERT normalises after each part."""
+    return Shape(config.width, config.layers, config.heads, config.hidden, False, config.activation, config.epsilon)
+
+
+def tokens(weights: Weights, ids: Any, places: Any, epsilon: float, drop: Drop = keep) -> Any:
+    """Return (M, T, d) of ``ids`` and their ``places`` in the sentences, both (M, T)."""
+    import torch
+
+    models, vocabulary, d = weights["words"].shape
+    first = torch.arange(models, device=ids.device)[:, None]
+    words = torch.nn.functional.embedding(ids + first * vocabulary, weights["words"].view(-1, d))
+    where = torch.nn.functional.embedding(
+        places + first * weights["positions"].shape[1], weights["positions"].view(-1, d)
+    )
+    x = words + where + weights["types"][:, :1]
+    return drop(_encoder.norm(x, weights["norm.weight"], weights["norm.bias"], epsilon))
+
+
+def foretell(weights: Weights, config: Config, ids: Any, places: Any, packing: Packing, drop: Drop = keep) -> Any:
+    """Return the (M, Q, d) states whose products with the words, plus ``decoder.bias``, are the logits."""
+    x = tokens(weights, ids, places, config.epsilon, drop)
+    x = _encoder.encode(weights, x, shape(config), packing, wanted=True, drop=drop)
+    x = _encoder.linear(x, weights["transform.weight"], weights["transform.bias"])
+    x = _encoder.activate(x, config.activation)
+    return _encoder.norm(x, weights["transform_norm.weight"], weights["transform_norm.bias"], config.epsilon)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Which gene has which token: ``ids`` (p,), -1 for none, and ``medians`` (p,), of ``features`` (p,)."""
+
+    features: pd.Index
+    ids: NDArray[np.int32]
+    medians: NDArray[np.float64]
+    mask: int = 1
+    pad: int = 0
+
+    def known(self, view: View) -> float:
+        """Return the share of the genes with tokens that are in a view."""
+        here = self.features[(self.ids >= 0) & np.isfinite(self.medians)].isin(view.feature_names)
+        return float(here.mean()) if len(here) else 0.0
+
+    def sentences(self, view: View, context: int) -> Iterator[tuple[Ids, NDArray[Any], Tokens]]:
+        """Yield the ids of cells, of the tokens' genes (by token) and the ranked tokens of a few cells at a time.
+
+        Genes that the model does not know have no token; ``ModelError`` where the values are no counts.
+        """
+        place = view.feature_names.get_indexer(self.features)
+        there = np.flatnonzero((place >= 0) & (self.ids >= 0) & np.isfinite(self.medians))
+        ids = np.full(view.n_vars, -1, dtype=np.int32)
+        medians = np.full(view.n_vars, np.nan)
+        ids[place[there]], medians[place[there]] = self.ids[there], self.medians[there]
+        genes = np.zeros(int(self.ids.max(initial=0)) + 1, dtype=np.uint64)
+        genes[ids[ids >= 0]] = view.feature_ids[ids >= 0]
+        for block in view.batches():
+            counts = checked(block.values, NAME)
+            counts.eliminate_zeros()
+            yield block.cell_ids, genes, rank(counts, medians, context=context, ids=ids)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedGeneformer:
+    """A trained network and its vocabulary. ``layer``: whose states are averaged, -1 the last, -2 the one before.
+
+    ``frequency`` (vocabulary,): the share of each token in the training sentences, which is what the baseline knows.
+    ``share_found``: of its genes, in the data it was trained on.
+    """
+
+    config: Config
+    words: Vocabulary
+    weights: Arrays
+    frequency: NDArray[np.float64]
+    layer: int
+    context: Context
+    share_found: float = 1.0
+    train_flops: float = 0.0
+    history: Sequence[dict[str, float]] = ()
+    speed: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def features(self) -> pd.Index:
+        """The genes that have tokens."""
+        return self.words.features
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights."""
+        return sum(w.size for w in self.weights.values())
+
+    @property
+    def loss_measure(self) -> str:
+        """What the losses are measured in."""
+        return f"bits of a hidden token's identity, of {self.config.vocabulary} tokens, given the ranked others"
+
+    def embed(self, view: View) -> Floats:
+        """Return (n, d) float32: the mean over a cell's tokens of a layer's states; 0 for a cell without tokens."""
+        parts = [np.empty((0, self.config.width), dtype=np.float32)]
+        parts += [
+            _means(weights, self.config, self.layer, piece, self.context.device)
+            for weights, piece in self._pieces(view)
+        ]
+        return np.concatenate(parts)
+
+    def losses(self, view: View, *, seed: int) -> NDArray[np.float64]:
+        """Return (n,) bits per hidden token of each cell; which are hidden is a hash of (seed, cell, gene).
+
+        All that are hidden are replaced by the mask. A cell without tokens has nothing to foretell: 0.
+        """
+        parts = [np.empty(0)]
+        for weights, piece in self._pieces(view):
+            hide = piece.hidden(seed)
+            found = _nats(weights, self.config, self.words.mask, piece, hide, self.context.device)
+            parts.append(piece.averaged(found / math.log(2), hide))
+        return np.concatenate(parts)
+
+    def baseline_losses(self, view: View, *, seed: int) -> NDArray[np.float64]:
+        """Return (n,) bits per hidden token when only each token's frequency in the training cells is known."""
+        bits = -np.log2(self.frequency)
+        parts = [np.empty(0)]
+        for _, piece in self._pieces(view):
+            hide = piece.hidden(seed)
+            parts.append(piece.averaged(bits[piece.ids[hide]], hide))
+        return np.concatenate(parts)
+
+    def _pieces(self, view: View) -> Iterator[tuple[Weights, Piece]]:
+        """Yield the weights and a few cells' sentences at a time; nothing is learned."""
+        import torch
+
+        with _training.quiet(self.context, NAME), torch.no_grad():
+            weights = _stack.stacked([self.weights], self.context.device)
+            for cells, genes, found in self.words.sentences(view, self.config.context):
+                for some in _slices(found.lengths):
+                    ids = found.ids[found.starts[some.start] : found.starts[some.stop]].astype(np.int64)
+                    yield weights, Piece(cells[some], genes, ids, found.lengths[some])
+
+    def save(self, folder: Path) -> None:
+        """Write the model to ``folder``, as Hugging Face's ``BertForMaskedLM`` reads it."""
+        _bert.write(folder, self.config, self.weights, self.words.features, self.words.ids, self.words.medians)
+        own = {"ids": self.words.ids, "medians": self.words.medians, "special": [self.words.mask, self.words.pad]}
+        _saved.write(folder, NAME, self.words.features, frequency=self.frequency, **own)
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Sentences of n cells: ``cells`` (n,) ids, ``genes`` the gene id of each token, ``ids`` (T,), ``lengths`` (n,)."""
+
+    cells: Ids
+    genes: Ids
+    ids: Ints
+    lengths: Ints
+
+    @property
+    def owner(self) -> Ints:
+        """(T,) which cell a token belongs to."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def hidden(self, seed: int) -> NDArray[np.bool_]:
+        """Return the (T,) tokens that are hidden when nothing is learned: at least one of every cell that has any."""
+        return hidden_entries(self.cells, self.owner, self.genes[self.ids], seed, MASK)
+
+    def averaged(self, values: NDArray[Any], hide: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the (n,) means over each cell's hidden tokens, 0 where there are none."""
+        owner, n = self.owner[hide], len(self.lengths)
+        return np.bincount(owner, weights=values, minlength=n) / np.maximum(np.bincount(owner, minlength=n), 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Sentences:
+    """All cells of a model: their ids, ranked tokens, and the gene id of each token."""
+
+    cells: Ids
+    genes: Ids
+    tokens: Tokens
+
+    def piece(self, rows: Ints) -> Piece:
+        """Return some of the cells."""
+        lengths = self.tokens.lengths[rows]
+        at = np.repeat(self.tokens.starts[rows] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+        return Piece(self.cells[rows], self.genes, self.tokens.ids[at].astype(np.int64), lengths)
+
+
+def read(words: Vocabulary, view: View, context: int) -> Sentences:
+    """Return the sentences of a view; memory grows with its tokens."""
+    parts = list(words.sentences(view, context))
+    if not parts:
+        return Sentences(
+            np.empty(0, np.uint64), np.empty(0, np.uint64), Tokens(np.empty(0, np.int32), np.zeros(1, np.int64))
+        )
+    lengths = np.concatenate([found.lengths for _, _, found in parts])
+    ids = np.concatenate([found.ids for _, _, found in parts])
+    return Sentences(np.concatenate([c for c, _, _ in parts]), parts[0][1], Tokens(ids, np.r_[0, np.cumsum(lengths)]))
+
+
+def places(lengths: Ints) -> Ints:
+    """Return the (T,) place of every token in its own sentence, of cells of ``lengths`` one after another."""
+    ends = np.cumsum(lengths)
+    return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+
+
+def chosen(hide: NDArray[np.bool_], lengths: Ints) -> Ints:
+    """Return (n, K) places of each cell's hidden tokens, -1 where it has fewer than K; ``hide`` is (T,)."""
+    owner = np.repeat(np.arange(len(lengths)), lengths)[hide]
+    number = np.bincount(owner, minlength=len(lengths))
+    out = np.full((len(lengths), int(number.max(initial=0))), -1, dtype=np.int64)
+    out[owner, np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number)] = places(lengths)[hide]
+    return out
+
+
+def flops(config: Config, lengths: Ints) -> float:
+    """Return the operations of one forward pass over cells of ``lengths`` (n,) tokens, 15 % of them foretold."""
+    asked = MASK * np.asarray(lengths, dtype=np.float64)
+    head = 2 * config.width * (config.width + config.vocabulary) * asked.sum()
+    return _flops.forward(shape(config), lengths, asked) + float(head)
+
+
+def mean_nats(weights: Weights, config: Config, mask: int, cells: Sentences, seed: int, device: str) -> float | None:
+    """Return the mean over cells of -log P of their hidden tokens, the same ones each time; ``None`` without any."""
+    sums, number = 0.0, 0
+    for some in _slices(cells.tokens.lengths):
+        piece = cells.piece(np.arange(some.start, some.stop))
+        hide = piece.hidden(seed)
+        means = piece.averaged(_nats(weights, config, mask, piece, hide, device), hide)
+        sums, number = sums + float(means.sum()), number + int((piece.lengths > 0).sum())
+    return sums / number if number else None
+
+
+def _slices(lengths: Ints) -> Iterator[slice]:
+    """Yield runs of cells of a limited number of tokens, at least one cell each."""
+    of = (np.cumsum(lengths) - lengths) // _BLOCK
+    edges = [0, *(np.flatnonzero(np.diff(of)) + 1), len(lengths)]
+    yield from (slice(int(start), int(stop)) for start, stop in itertools.pairwise(edges) if stop > start)
+
+
+def _nats(
+    weights: Weights, config: Config, mask: int, piece: Piece, hide: NDArray[np.bool_], device: str
+) -> NDArray[np.float64]:
+    """Return -log P of each hidden token, all of them replaced by the mask."""
+    import torch
+
+    packing = ragged(piece.lengths[None], chosen(hide, piece.lengths)[None], device)
+    seen = torch.from_numpy(np.where(hide, mask, piece.ids)[None]).to(device)
+    where = torch.from_numpy(places(piece.lengths)[None]).to(device)
+    if not hide.any():
+        return np.empty(0)
+    states = foretell(weights, config, seen, where, packing)[0]
+    target = torch.from_numpy(piece.ids[hide]).to(device)
+    found = _crossentropy.nats(states, weights["words"][0], weights["decoder.bias"][0], target)
+    return np.asarray(found.double().cpu().numpy())
+
+
+def _means(weights: Weights, config: Config, layer: int, piece: Piece, device: str) -> NDArray[np.float32]:
+    """Return (n, d) means over tokens of the states after a layer."""
+    import torch
+
+    out = torch.zeros(len(piece.lengths), config.width, device=device)
+    if len(piece.ids):
+        form = replace(shape(config), layers=config.layers + 1 + layer)
+        packing = ragged(piece.lengths[None], None, device)
+        ids, where = (torch.from_numpy(a[None]).to(device) for a in (piece.ids, places(piece.lengths)))
+        states = _encoder.encode(weights, tokens(weights, ids, where, config.epsilon), form, packing)[0]
+        out.index_add_(0, torch.from_numpy(piece.owner).to(device), states.float())
+    return (out.cpu() / torch.from_numpy(np.maximum(piece.lengths, 1))[:, None]).float().numpy()

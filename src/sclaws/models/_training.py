@@ -1,0 +1,256 @@
+"""Training a stack of models: AdamW, warm-up and decay, each model's best weights, and going on after a kill.
+
+Nothing random is carried from step to step: the batch, the masks and the dropout of step s are drawn from (seed, s).
+So a checkpoint is the weights, the optimiser's moments and a few numbers, and a run that was killed and resumed takes
+exactly the steps that one left alone would have taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from sclaws.errors import ModelError
+from sclaws.hashing import mix
+from sclaws.models import _checkpoint, _flops
+from sclaws.models._stack import Weights
+from sclaws.protocols import Context, Ints
+
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints: what a kill costs at most
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """At most ``updates`` steps of AdamW at ``rate``, after a linear rise over ``warmup`` steps, then ``decay``.
+
+    The validation cells are looked at every ``check_every`` steps; a model that has not improved for ``patience`` looks
+    is done. ``decay_all``: weight decay also of biases and normalisations (as torch does when nobody says otherwise).
+    """
+
+    updates: int
+    rate: float
+    batch: int
+    warmup: int
+    decay: Literal["cosine", "linear", "none"]
+    weight_decay: float
+    check_every: int
+    patience: int
+    clip: float = 1.0
+    decay_all: bool = False
+
+    def share(self, step: int) -> float:
+        """Return the learning rate of step 1, 2, ... as a share of ``rate``."""
+        rising = min(1.0, step / max(self.warmup, 1))
+        left = max(self.updates - self.warmup, 1)
+        gone = min(max(step - self.warmup, 0) / left, 1.0)
+        falling = {"cosine": 0.5 * (1 + math.cos(math.pi * gone)), "linear": 1 - gone, "none": 1.0}[self.decay]
+        return rising * falling
+
+
+@dataclass
+class State:
+    """Where training is: ``lowest`` (M,) validation losses so far, ``waiting`` (M,) looks since, learning curves."""
+
+    lowest: Any
+    waiting: Any
+    step: int = 0
+    seconds: float = 0.0  # of training steps alone
+    history: list[list[dict[str, float]]] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def quiet(context: Context, model: str) -> Iterator[None]:
+    """Use the context's threads and see that its device is there; leave the process as it was."""
+    import torch
+
+    if context.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"{model}: device {context.device!r} was asked for and there is none; use device = 'cpu'")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(context.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def attempt(make: Callable[[], Any]) -> Any:
+    """Return what is made, or the exception that says why not: one model's trouble is not its neighbours'."""
+    try:
+        return make()
+    except Exception as error:
+        return error
+
+
+def precise(device: str, precision: str) -> Any:
+    """Return the context in which products are taken in ``precision``; weights and sums stay float32."""
+    import torch
+
+    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def speed(state: State, tokens: float, flop: float, device: str) -> dict[str, float]:
+    """Return tokens and operations a second of training, of all models together: ``tokens`` and ``flop`` of a cell.
+
+    On a GPU that :mod:`sclaws.models._flops` knows, ``mfu`` is the share of its peak.
+    """
+    cells = sum(own[-1]["cells"] for own in state.history if own) / max(state.seconds, 1e-9)
+    out = {
+        "tokens_per_second": cells * tokens,
+        "flop_per_second": cells * flop,
+        "models_together": float(len(state.history)),
+    }
+    share = _flops.utilisation(out["flop_per_second"], device)
+    return out if share is None else out | {"mfu": share}
+
+
+class Random:
+    """Random numbers of M models at a step, on a device: drawn from each model's seed, the step and a purpose."""
+
+    def __init__(self, seeds: Sequence[int], step: int, device: str) -> None:
+        self.seeds, self.step, self.device, self.asked = seeds, step, device, 0
+
+    def uniform(self, *form: int) -> Any:
+        """Return (M, *form) numbers in [0, 1); asking again gives others."""
+        import torch
+
+        self.asked += 1
+        salt = mix(np.uint64(self.step) * np.uint64(2**20) + np.uint64(self.asked))
+        drawn = []
+        for seed in self.seeds:
+            generator = torch.Generator(self.device).manual_seed(int(mix(np.uint64(seed) ^ salt)) >> 1)
+            drawn.append(torch.rand(form, generator=generator, device=self.device))
+        return torch.stack(drawn)
+
+    def dropping(self, rate: float) -> Callable[[Any], Any]:
+        """Return dropout at ``rate``."""
+        if rate == 0:
+            return lambda x: x
+        return lambda x: x * (self.uniform(*x.shape[1:]) >= rate) / (1 - rate)
+
+
+def rows(n: int, batch: int, seed: int, step: int) -> Ints:
+    """Return the (batch,) cells of step 1, 2, ...: shuffled epochs, one after another, cut into equal pieces."""
+    first, last = (step - 1) * batch, step * batch
+    epochs = range(first // n, (last - 1) // n + 1)
+    order = np.concatenate([_epoch(n, seed, epoch) for epoch in epochs])
+    return order[first - epochs[0] * n : last - epochs[0] * n]
+
+
+@functools.lru_cache(maxsize=64)
+def _epoch(n: int, seed: int, epoch: int) -> Ints:
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def train(
+    weights: Weights,
+    loss: Callable[[int], Any],
+    validate: Callable[[int], Any],
+    schedule: Schedule,
+    context: Context,
+    describe: Mapping[str, Any],
+) -> State:
+    """Train in place; each model is left with the weights of its lowest validation loss.
+
+    ``loss(step)`` returns (M,) losses of a batch, ``validate(step)`` (M,) losses of the validation cells. Every
+    minute a checkpoint is written to ``context.folder``; one of the same ``describe`` that is there is gone on from.
+    """
+    import torch
+
+    optimiser = _optimiser(weights, schedule)
+    with torch.no_grad():
+        first = validate(0)
+    state = State(first, torch.zeros_like(first, dtype=torch.long), history=[[] for _ in range(len(first))])
+    best = {name: w.detach().clone() for name, w in weights.items()}
+    _checkpoint.restore(context.folder, describe, weights, best, optimiser, state)
+    saved, sums = time.monotonic(), torch.zeros_like(first)
+    while state.step < schedule.updates and bool((state.waiting < schedule.patience).any()):
+        started = time.perf_counter()
+        last = min(state.step + schedule.check_every, schedule.updates)
+        sums.zero_()
+        for step in range(state.step + 1, last + 1):
+            sums += _update(weights, loss(step), optimiser, schedule, step)
+        mean = (sums / (last - state.step)).tolist()  # waits for the device
+        state.seconds, state.step = state.seconds + time.perf_counter() - started, last
+        _look(weights, best, validate, state, schedule, mean)
+        context.progress(_told(state, schedule))
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            _checkpoint.save(context.folder, describe, weights, best, optimiser, state)
+            saved = time.monotonic()
+    with torch.no_grad():
+        for name, w in weights.items():
+            w.copy_(best[name])
+    return state
+
+
+def _optimiser(weights: Weights, schedule: Schedule) -> Any:
+    import torch
+
+    plain = [] if schedule.decay_all else [n for n in weights if n.endswith("bias") or "norm" in n]
+    groups = [
+        {"params": [w for n, w in weights.items() if n not in plain], "weight_decay": schedule.weight_decay},
+        {"params": [weights[n] for n in plain], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.rate, fused=True)
+
+
+def _update(weights: Weights, losses: Any, optimiser: Any, schedule: Schedule, step: int) -> Any:
+    """Take one step; return the (M,) losses before it. Gradients are clipped model by model."""
+    import torch
+
+    optimiser.zero_grad(set_to_none=True)
+    losses.sum().backward()
+    gradients = [w.grad for w in weights.values()]
+    squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
+    factors = (schedule.clip / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+    for g in gradients:
+        g.mul_(factors.view(-1, *[1] * (g.ndim - 1)))
+    for group in optimiser.param_groups:
+        group["lr"] = schedule.rate * schedule.share(step)
+    optimiser.step()
+    return losses.detach()
+
+
+def _look(
+    weights: Weights,
+    best: Weights,
+    validate: Callable[[int], Any],
+    state: State,
+    schedule: Schedule,
+    trained: list[float],
+) -> None:
+    """Take the validation losses; keep the weights of the models that got better."""
+    import torch
+
+    with torch.no_grad():
+        now = validate(state.step)
+        better = (now < state.lowest) & (state.waiting < schedule.patience)
+        going = state.waiting < schedule.patience
+        state.lowest = torch.where(better, now, state.lowest)
+        for name, kept in best.items():
+            kept[better] = weights[name].detach()[better]
+        state.waiting = torch.where(better, 0, state.waiting + 1)
+    for m, (mine, value) in enumerate(zip(state.history, now.tolist(), strict=True)):
+        if bool(going[m]):
+            mine.append(
+                {
+                    "update": state.step,
+                    "cells": state.step * schedule.batch,
+                    "train_loss": trained[m],
+                    "valid_loss": value,
+                }
+            )
+    if not bool(torch.isfinite(now).any()):
+        raise ModelError(f"the validation loss became {now.tolist()}: training diverged; lower lr = {schedule.rate:g}")
+
+
+def _told(state: State, schedule: Schedule) -> str:
+    lowest = ", ".join(f"{value:.4f}" for value in state.lowest.tolist()[:4])
+    models = f" of {len(state.lowest)} models" if len(state.lowest) > 1 else ""
+    return f"{state.step} of {schedule.updates} updates, lowest validation loss{models} {lowest}"
