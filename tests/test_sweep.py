@@ -93,4 +93,6 @@ def test_trials_that_can_be_trained_at_once_share_a_bundle(tmp_path) -> None:
     words = WORDS | {"models": models, "levels": {"n_cells": [20, 30, 40, 50]}, "replicates": 1}
     todo = sweep.plan(grid.runs(words, tmp_path), Store.open(tmp_path / "out"), Settings(), SIZES)
     assert [len(item.work) for item in todo.items] == [4, 4, 4]  # of 1.2 s each, and a bundle takes 5
+    on_gpu = sweep.plan(grid.runs(words, tmp_path), Store.open(tmp_path / "out"), Settings(device="cuda"), SIZES)
+    assert [len(item.work) for item in on_gpu.items] == [12]  # 14 CPU seconds are next to nothing there
     assert all(len({t.model for t, _ in item.work}) == 1 for item in todo.items)

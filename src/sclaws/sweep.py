@@ -16,7 +16,8 @@ from sclaws.store import Store
 from sclaws.trial import Done, Item, Settings, must_train, work
 
 SCORE_SECONDS = 0.2  # what scoring costs, roughly
-BUNDLE_SECONDS = 5.0  # small trials share a bundle until they are worth handing over
+BUNDLE_SECONDS = 5.0  # of a CPU: small trials share a bundle until they are worth handing over
+GPU_SECONDS = 500.0  # of a CPU, when a GPU does the work: it needs many small models at once to be kept busy
 Progress = Callable[[float, Done], None]
 
 
@@ -69,7 +70,8 @@ def plan(runs: Sequence[Run], store: Store, settings: Settings, sizes: Mapping[s
     pace = _pace(wanted, store, sizes)
     costs = {key: _cost(wanted[key][0], sizes, pace) if key in retrain else 0.0 for key in pending}
     costs = {key: cost + SCORE_SECONDS * len(missing[key]) for key, cost in costs.items()}
-    bundles = _bundles([wanted[key][0] for key in pending], costs, store)
+    enough = GPU_SECONDS if settings.device.startswith("cuda") else BUNDLE_SECONDS
+    bundles = _bundles([wanted[key][0] for key in pending], costs, store, enough)
     items = [Item(name, tuple(wanted[k] for k in of), str(store.folder), settings) for name, of in bundles.items()]
     items.sort(key=lambda item: -sum(costs[t.key] for t, _ in item.work))  # largest first: no long tail at the end
     return Plan(
@@ -119,7 +121,7 @@ def _lost(item: Item, failure: Failure, store: Store) -> Done:
     return Done(failed=undone)
 
 
-def _bundles(pending: list[Trial], costs: Mapping[str, float], store: Store) -> dict[str, list[str]]:
+def _bundles(pending: list[Trial], costs: Mapping[str, float], store: Store, enough: float) -> dict[str, list[str]]:
     """Return {bundle: trial keys}: recorded bundles as they were, the rest grouped by the cells they train on."""
     left = {trial.key: trial for trial in pending}
     bundles: dict[str, list[str]] = {}
@@ -133,7 +135,7 @@ def _bundles(pending: list[Trial], costs: Mapping[str, float], store: Store) -> 
         units[(trial.data_seed, _trained_together(trial), trial.cells_key)].append(trial.key)
     of_data = itertools.groupby(sorted(units.items()), key=lambda unit: unit[0][0])
     for _, group in of_data:
-        bundles |= {keys.key(members): members for members in _chunks([unit for _, unit in group], costs)}
+        bundles |= {keys.key(members): members for members in _chunks([unit for _, unit in group], costs, enough)}
     return bundles
 
 
@@ -143,13 +145,13 @@ def _trained_together(trial: Trial) -> str:
     return keys.key(trial.model.describe()) if many else ""
 
 
-def _chunks(units: list[list[str]], costs: Mapping[str, float]) -> list[list[str]]:
-    """Join small units, in order, until each chunk is worth handing to a worker."""
+def _chunks(units: list[list[str]], costs: Mapping[str, float], enough: float) -> list[list[str]]:
+    """Join small units, in order, until each chunk is worth handing to a worker: ``enough`` CPU seconds."""
     chunks: list[list[str]] = []
-    filled = BUNDLE_SECONDS
+    filled = enough
     for unit in units:
         cost = sum(costs[key] for key in unit)
-        if filled + cost > BUNDLE_SECONDS:
+        if filled + cost > enough:
             chunks.append([])
             filled = 0.0
         chunks[-1].extend(unit)

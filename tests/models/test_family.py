@@ -110,7 +110,9 @@ def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
     assert getattr(loaded, "n_params", 0) == getattr(trained[name], "n_params", 0)
     if name in WITH_LOSSES:
         np.testing.assert_array_equal(loaded.losses(parts.test, seed=5), trained[name].losses(parts.test, seed=5))
-        np.testing.assert_array_equal(loaded.baseline_losses(parts.test, seed=0), trained[name].baseline_losses(parts.test, seed=0))
+        np.testing.assert_array_equal(
+            loaded.baseline_losses(parts.test, seed=0), trained[name].baseline_losses(parts.test, seed=0)
+        )
     with pytest.raises(ModelError, match="train it again"):
         MODELS[name].load(tmp_path)
 
