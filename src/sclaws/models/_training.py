@@ -225,17 +225,22 @@ def _look(
     schedule: Schedule,
     trained: list[float],
 ) -> None:
-    """Take the validation losses; keep the weights of the models that got better."""
+    """Take the validation losses; keep the weights of the models that got better; one that diverged is done.
+
+    Its last loss stays in its history, not finite, for who asked for the model to see.
+    """
     import torch
 
     with torch.no_grad():
         now = validate(state.step)
-        better = (now < state.lowest) & (state.waiting < schedule.patience)
+        finite = torch.isfinite(now) & torch.isfinite(torch.tensor(trained, device=now.device))
+        now = torch.where(finite, now, torch.nan)  # without validation cells the training loss alone tells
         going = state.waiting < schedule.patience
+        better = (now < state.lowest) & going
         state.lowest = torch.where(better, now, state.lowest)
         for name, kept in best.items():
             kept[better] = weights[name].detach()[better]
-        state.waiting = torch.where(better, 0, state.waiting + 1)
+        state.waiting = torch.where(better, 0, torch.where(finite, state.waiting + 1, schedule.patience))
     for m, (mine, value) in enumerate(zip(state.history, now.tolist(), strict=True)):
         if bool(going[m]):
             mine.append(
@@ -246,8 +251,6 @@ def _look(
                     "valid_loss": value,
                 }
             )
-    if not bool(torch.isfinite(now).any()):
-        raise ModelError(f"the validation loss became {now.tolist()}: training diverged; lower lr = {schedule.rate:g}")
 
 
 def _told(state: State, schedule: Schedule) -> str:
