@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -160,6 +161,7 @@ def train(
 
     ``loss(step)`` returns (M,) losses of a batch, ``validate(step)`` (M,) losses of the validation cells. Every
     minute a checkpoint is written to ``context.folder``; one of the same ``describe`` that is there is gone on from.
+    ``Path()`` is no folder: who trains by hand finds nothing new in theirs, and goes on from no other data's run.
     """
     import torch
 
@@ -168,7 +170,9 @@ def train(
         first = validate(0)
     state = State(first, torch.zeros_like(first, dtype=torch.long), history=[[] for _ in range(len(first))])
     best = {name: w.detach().clone() for name, w in weights.items()}
-    _checkpoint.restore(context.folder, describe, weights, best, optimiser, state)
+    keeps = context.folder != Path()
+    if keeps:
+        _checkpoint.restore(context.folder, describe, weights, best, optimiser, state)
     saved, sums = time.monotonic(), torch.zeros_like(first)
     while state.step < schedule.updates and bool((state.waiting < schedule.patience).any()):
         started = time.perf_counter()
@@ -180,7 +184,7 @@ def train(
         state.seconds, state.step = state.seconds + time.perf_counter() - started, last
         _look(weights, best, validate, state, schedule, mean)
         context.progress(_told(state, schedule))
-        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if keeps and time.monotonic() - saved > CHECKPOINT_SECONDS:
             _checkpoint.save(context.folder, describe, weights, best, optimiser, state)
             saved = time.monotonic()
     with torch.no_grad():
