@@ -9,6 +9,7 @@ from scipy import sparse
 
 from sclaws.errors import ModelError
 from sclaws.models.gene_mean import GeneMean
+from sclaws.models.masked_reconstruction import MaskedReconstruction
 from sclaws.models.oracle import Oracle
 from sclaws.models.pca import PCA
 from sclaws.models.random_projection import RandomProjection
@@ -22,10 +23,15 @@ MODELS = {
     "pca": PCA(dim=8, n_genes=50),
     "gene-mean": GeneMean(),
     "scvi": QUICK_SCVI,
+    "masked-reconstruction": MaskedReconstruction("8x1x2x2", n_genes=40, max_updates=60),
+    "masked-reconstruction(paper)": MaskedReconstruction("8x1x2x2", "mse", 40, "paper", max_updates=60),
     "oracle": Oracle(),
 }
 OF_COUNTS = [name for name in MODELS if name != "oracle"]
-WITH_LOSSES = ["gene-mean", "scvi"]
+RECONSTRUCTIONS = ["masked-reconstruction", "masked-reconstruction(paper)"]
+WITH_LOSSES = ["gene-mean", "scvi", *RECONSTRUCTIONS]
+STOPPING = ["scvi", *RECONSTRUCTIONS]  # look at validation cells, to know when
+OF_WHOLE_TOTALS = ["masked-reconstruction"]  # other genes' molecules are part of a cell's depth
 every = pytest.mark.parametrize("name", MODELS)
 every_of_counts = pytest.mark.parametrize("name", OF_COUNTS)
 
@@ -58,8 +64,8 @@ def test_same_seed_same_bytes(name, trained, parts):
 
 @every_of_counts
 def test_nothing_of_a_test_cell_reaches_the_model(name, trained, parts, changed):
-    """The other cells hold other counts; only scVI may look at validation cells, to stop."""
-    valid = parts.valid if name == "scvi" else changed.valid
+    """The other cells hold other counts; who stops in time may look at validation cells."""
+    valid = parts.valid if name in STOPPING else changed.valid
     other = MODELS[name].fit(changed.train, valid, seed=11)
     assert other.embed(parts.test).tobytes() == trained[name].embed(parts.test).tobytes()
 
@@ -74,7 +80,7 @@ def test_a_cell_is_embedded_alone_as_among_others(name, trained, parts):
 def test_genes_are_found_by_name_in_any_order_among_any_others(name, trained, parts):
     rng = np.random.default_rng(0)
     adata = parts.adata[380:].copy()
-    more = sparse.csr_matrix(rng.poisson(5, size=(120, 7)).astype(np.float32))
+    more = sparse.csr_matrix(rng.poisson(0 if name in OF_WHOLE_TOTALS else 5, size=(120, 7)).astype(np.float32))
     wide = anndata.AnnData(sparse.csr_matrix(sparse.hstack([adata.X, more])))
     wide.var_names = [*adata.var_names, *(f"other{j}" for j in range(7))]
     wide.obs_names = adata.obs_names
@@ -101,7 +107,9 @@ def test_a_cell_without_molecules_trains_and_embeds(name, parts):
         assert np.isfinite(model.losses(view.take([400]), seed=0)).all()
 
 
-@pytest.mark.parametrize("name", ["random-projection", "random-projection(lognorm)", "pca", "gene-mean", "scvi"])
+@pytest.mark.parametrize(
+    "name", ["random-projection", "random-projection(lognorm)", "pca", "gene-mean", "scvi", *RECONSTRUCTIONS]
+)
 def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
     trained[name].save(tmp_path / "model")
     loaded = MODELS[name].load(tmp_path / "model")
@@ -117,7 +125,7 @@ def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
         MODELS[name].load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["random-projection(lognorm)", "pca", "gene-mean", "scvi"])
+@pytest.mark.parametrize("name", ["random-projection(lognorm)", "pca", "gene-mean", "scvi", *RECONSTRUCTIONS])
 def test_values_that_are_not_counts_are_refused(name, parts):
     adata = anndata.AnnData(np.random.default_rng(0).standard_normal((60, 20)).astype(np.float32))
     with pytest.raises(ModelError, match="needs counts, and there is a value of .* scaled values"):

@@ -45,10 +45,14 @@ class Cells:
         return cls(np.cumsum(n) - n, n, joined.shape[1], starts, indices, data, depth)
 
     def batch(self, rows: Ints) -> tuple[Any, Any]:
-        """Return counts (M, B, genes) and totals (M, B) of each model's own ``rows`` (M, B)."""
+        """Return counts (M, B, genes) and totals (M, B) of each model's own ``rows`` (M, B).
+
+        A model that has no cells gets another's: what stands there means nothing.
+        """
         import torch
 
-        flat = torch.from_numpy((rows + self.first[:, None]).ravel()).to(self.starts.device)
+        last = len(self.library) - 1
+        flat = torch.from_numpy(np.minimum(rows + self.first[:, None], last).ravel()).to(self.starts.device)
         begin = self.starts[flat]
         size = self.starts[flat + 1] - begin
         row = torch.repeat_interleave(torch.arange(len(flat), device=flat.device), size)

@@ -1,4 +1,4 @@
-"""A training run on disk: arrays in one ``.npz``, replaced in one step, so that there is always a whole one."""
+"""A training run on disk: arrays in one ``.npz`` a run, replaced in one step, so that there is always a whole one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import numpy as np
 from sclaws import keys
 from sclaws.models._stack import Weights
 
-_FILE = "training.npz"
+
+def _file(folder: Path, run: str) -> Path:
+    """Return where a run is kept: several share a folder, and one that ended must not be lost to the next."""
+    return folder / f"training-{run}.npz"
 
 
 def save(
@@ -25,11 +28,12 @@ def save(
         moments = optimiser.state.get(w, {})
         arrays |= {f"{key}/{name}": value for key, value in moments.items()}
     arrays |= {"lowest": state.lowest, "waiting": state.waiting}
-    plain = {"run": keys.key(describe), "step": state.step, "seconds": state.seconds, "history": state.history}
-    scratch = folder / f"{_FILE}.new"
+    run = keys.key(describe)
+    plain = {"run": run, "step": state.step, "seconds": state.seconds, "history": state.history}
+    scratch = _file(folder, run).with_suffix(".new")
     with open(scratch, "wb") as file:
         np.savez(file, plain=np.array(json.dumps(plain)), **{n: a.detach().cpu().numpy() for n, a in arrays.items()})
-    scratch.replace(folder / _FILE)
+    scratch.replace(_file(folder, run))
 
 
 def restore(
@@ -38,13 +42,14 @@ def restore(
     """Go back to where a run of the same ``describe`` was, if ``folder`` holds one; a damaged file counts as none."""
     import torch
 
+    run = keys.key(describe)
     try:
-        with np.load(folder / _FILE, allow_pickle=False) as stored:
+        with open(_file(folder, run), "rb") as file, np.load(file, allow_pickle=False) as stored:
             plain = json.loads(str(stored["plain"]))
             arrays = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "plain"}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return False
-    if plain["run"] != keys.key(describe):
+    if plain["run"] != run:
         return False
     with torch.no_grad():
         for name, w in weights.items():

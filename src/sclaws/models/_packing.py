@@ -87,6 +87,8 @@ class Ragged:
             )
             read.append(one.transpose(1, 2).reshape(-1, d))
         back = self.back_wanted if wanted else self.back
+        if not read:  # no cell has a token
+            return q.new_zeros(*back.shape, d)
         return torch.cat(read)[back.reshape(-1)].view(*back.shape, d)
 
 

@@ -131,9 +131,10 @@ def train(plan: Plan, data: Sequence[Data], context: Context, describe: str) -> 
     baseline = judge(None, 0).tolist()
     out: list[TrainedReconstruction | Exception] = []
     for m, one in enumerate(data):
-        errors = (float(state.lowest[m]), float(baseline[m]))
-        trained = finished(plan, one, _stack.arrays(weights, m), context, errors if one.valid.shape[0] else None)
-        out.append(_with_record(trained, state, m, plan.schedule, masked))
+        judged = one.valid.shape[0] > 0
+        errors = (float(state.lowest[m]), float(baseline[m])) if judged else None
+        trained = finished(plan, one, _stack.arrays(weights, m), context, errors)
+        out.append(_with_record(trained, state, m, plan.schedule, masked, judged))
     return out
 
 
@@ -205,9 +206,12 @@ def finished(
 
 
 def _with_record(
-    trained: TrainedReconstruction, state: _training.State, m: int, schedule: Schedule, masked: int
+    trained: TrainedReconstruction, state: _training.State, m: int, schedule: Schedule, masked: int, judged: bool
 ) -> TrainedReconstruction | Exception:
-    """Return the model with its cost, speed and learning curve; an error instead when it diverged."""
+    """Return the model with its cost, speed and learning curve; an error instead when it diverged.
+
+    ``judged``: there were validation cells; without them the curve is of training losses alone.
+    """
     curve = state.history[m]
     if not np.isfinite(curve[-1]["valid_loss"]):
         return ModelError(
@@ -217,4 +221,7 @@ def _with_record(
     head = 2 * masked * trained.shape.width * _likelihoods.OUTPUTS[trained.task.likelihood]
     flop = _flops.TRAINING * (_flops.forward(trained.shape, genes, np.array([masked])) + head)
     speed = _training.speed(state, float(genes[0]), flop, trained.context.device)
-    return replace(trained, train_flops=flop * curve[-1]["cells"], history=tuple(curve), speed=speed)
+    cost = flop * curve[-1]["cells"]
+    if not judged:
+        curve = [{name: value for name, value in look.items() if name != "valid_loss"} for look in curve]
+    return replace(trained, train_flops=cost, history=tuple(curve), speed=speed)

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -160,6 +161,7 @@ def train(
 
     ``loss(step)`` returns (M,) losses of a batch, ``validate(step)`` (M,) losses of the validation cells. Every
     minute a checkpoint is written to ``context.folder``; one of the same ``describe`` that is there is gone on from.
+    ``Path()`` is no folder: who trains by hand finds nothing new in theirs, and goes on from no other data's run.
     """
     import torch
 
@@ -168,7 +170,9 @@ def train(
         first = validate(0)
     state = State(first, torch.zeros_like(first, dtype=torch.long), history=[[] for _ in range(len(first))])
     best = {name: w.detach().clone() for name, w in weights.items()}
-    _checkpoint.restore(context.folder, describe, weights, best, optimiser, state)
+    keeps = context.folder != Path()
+    if keeps:
+        _checkpoint.restore(context.folder, describe, weights, best, optimiser, state)
     saved, sums = time.monotonic(), torch.zeros_like(first)
     while state.step < schedule.updates and bool((state.waiting < schedule.patience).any()):
         started = time.perf_counter()
@@ -180,7 +184,7 @@ def train(
         state.seconds, state.step = state.seconds + time.perf_counter() - started, last
         _look(weights, best, validate, state, schedule, mean)
         context.progress(_told(state, schedule))
-        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if keeps and time.monotonic() - saved > CHECKPOINT_SECONDS:
             _checkpoint.save(context.folder, describe, weights, best, optimiser, state)
             saved = time.monotonic()
     with torch.no_grad():
@@ -225,17 +229,22 @@ def _look(
     schedule: Schedule,
     trained: list[float],
 ) -> None:
-    """Take the validation losses; keep the weights of the models that got better."""
+    """Take the validation losses; keep the weights of the models that got better; one that diverged is done.
+
+    Its last loss stays in its history, not finite, for who asked for the model to see.
+    """
     import torch
 
     with torch.no_grad():
         now = validate(state.step)
-        better = (now < state.lowest) & (state.waiting < schedule.patience)
+        finite = torch.isfinite(now) & torch.isfinite(torch.tensor(trained, device=now.device))
+        now = torch.where(finite, now, torch.nan)  # without validation cells the training loss alone tells
         going = state.waiting < schedule.patience
+        better = (now < state.lowest) & going
         state.lowest = torch.where(better, now, state.lowest)
         for name, kept in best.items():
             kept[better] = weights[name].detach()[better]
-        state.waiting = torch.where(better, 0, state.waiting + 1)
+        state.waiting = torch.where(better, 0, torch.where(finite, state.waiting + 1, schedule.patience))
     for m, (mine, value) in enumerate(zip(state.history, now.tolist(), strict=True)):
         if bool(going[m]):
             mine.append(
@@ -246,8 +255,6 @@ def _look(
                     "valid_loss": value,
                 }
             )
-    if not bool(torch.isfinite(now).any()):
-        raise ModelError(f"the validation loss became {now.tolist()}: training diverged; lower lr = {schedule.rate:g}")
 
 
 def _told(state: State, schedule: Schedule) -> str:
