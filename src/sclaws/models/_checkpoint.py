@@ -14,12 +14,15 @@ from sclaws import keys
 from sclaws.models._stack import Weights
 
 _FILE = "training.npz"
+_NOWHERE = Path()  # of a context without a folder of its own: the folder that one works in is not ours to fill
 
 
 def save(
     folder: Path, describe: Mapping[str, Any], weights: Weights, best: Weights, optimiser: Any, state: Any
 ) -> None:
     """Write where a run is to ``folder``; ``describe`` says of which run."""
+    if folder == _NOWHERE:
+        return
     arrays = {f"weights/{name}": w for name, w in weights.items()} | {f"best/{name}": w for name, w in best.items()}
     for name, w in weights.items():
         moments = optimiser.state.get(w, {})
@@ -38,6 +41,8 @@ def restore(
     """Go back to where a run of the same ``describe`` was, if ``folder`` holds one; a damaged file counts as none."""
     import torch
 
+    if folder == _NOWHERE:
+        return False
     try:
         with np.load(folder / _FILE, allow_pickle=False) as stored:
             plain = json.loads(str(stored["plain"]))
