@@ -13,6 +13,8 @@ import numpy as np
 from sclaws import keys
 from sclaws.models._stack import Weights
 
+_NOWHERE = Path()  # of a context without a folder of its own: the folder that one works in is not ours to fill
+
 
 def _file(folder: Path, run: str) -> Path:
     """Return where a run is kept: several share a folder, and one that ended must not be lost to the next."""
@@ -23,6 +25,8 @@ def save(
     folder: Path, describe: Mapping[str, Any], weights: Weights, best: Weights, optimiser: Any, state: Any
 ) -> None:
     """Write where a run is to ``folder``; ``describe`` says of which run."""
+    if folder == _NOWHERE:
+        return
     arrays = {f"weights/{name}": w for name, w in weights.items()} | {f"best/{name}": w for name, w in best.items()}
     for name, w in weights.items():
         moments = optimiser.state.get(w, {})
@@ -42,6 +46,8 @@ def restore(
     """Go back to where a run of the same ``describe`` was, if ``folder`` holds one; a damaged file counts as none."""
     import torch
 
+    if folder == _NOWHERE:
+        return False
     run = keys.key(describe)
     try:
         with open(_file(folder, run), "rb") as file, np.load(file, allow_pickle=False) as stored:

@@ -74,18 +74,20 @@ class Vocabulary:
     def sentences(self, view: View, context: int) -> Iterator[tuple[Ids, NDArray[Any], Tokens]]:
         """Yield the ids of cells, of the tokens' genes (by token) and the ranked tokens of a few cells at a time.
 
-        Genes that the model does not know have no token; ``ModelError`` where the values are no counts.
+        Genes that the model does not know have no token, and ties go to the gene that it has first, whatever the order
+        of the view's. ``ModelError`` where the values are no counts.
         """
         place = view.feature_names.get_indexer(self.features)
         there = np.flatnonzero((place >= 0) & (self.ids >= 0) & np.isfinite(self.medians))
-        ids = np.full(view.n_vars, -1, dtype=np.int32)
-        medians = np.full(view.n_vars, np.nan)
-        ids[place[there]], medians[place[there]] = self.ids[there], self.medians[there]
+        at = place[there]
+        if (np.diff(at) < 0).any():
+            view, at = view.choose(at), np.arange(len(at))
+        ids, medians = np.full(view.n_vars, -1, dtype=np.int32), np.full(view.n_vars, np.nan)
+        ids[at], medians[at] = self.ids[there], self.medians[there]
         genes = np.zeros(int(self.ids.max(initial=0)) + 1, dtype=np.uint64)
-        genes[ids[ids >= 0]] = view.feature_ids[ids >= 0]
+        genes[ids[at]] = view.feature_ids[at]
         for block in view.batches():
             counts = checked(block.values, NAME)
-            counts.eliminate_zeros()
             yield block.cell_ids, genes, rank(counts, medians, context=context, ids=ids)
 
 
@@ -166,9 +168,13 @@ class TrainedGeneformer:
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``, as Hugging Face's ``BertForMaskedLM`` reads it."""
-        _bert.write(folder, self.config, self.weights, self.words.features, self.words.ids, self.words.medians)
-        own = {"ids": self.words.ids, "medians": self.words.medians, "special": [self.words.mask, self.words.pad]}
-        _saved.write(folder, NAME, self.words.features, frequency=self.frequency, **own)
+        words = self.words
+        _bert.write(
+            folder, self.config, self.weights, words.features, words.ids, words.medians,
+            mask_id=words.mask, pad_id=words.pad,
+        )  # fmt: skip
+        own = {"ids": words.ids, "medians": words.medians, "special": [words.mask, words.pad]}
+        _saved.write(folder, NAME, words.features, frequency=self.frequency, **own)
 
 
 @dataclass(frozen=True, eq=False)

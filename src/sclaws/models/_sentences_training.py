@@ -102,7 +102,8 @@ def together(
     with _training.quiet(context, NAME):
         for some in _groups(ready, schedules, context.device):
             data = [ready[i] for i in some]
-            make = functools.partial(train, data, schedules[some[0]], precision, layer, context, describe)
+            run = f"{describe}, jobs {some}"  # others of one seed and as many cells leave their checkpoints there, too
+            make = functools.partial(train, data, schedules[some[0]], precision, layer, context, run)
             trained = _training.attempt(make)
             for place, i in enumerate(some):
                 found[i] = trained if isinstance(trained, Exception) else trained[place]
@@ -207,8 +208,8 @@ def finished(data: Data, weights: Arrays, layer: int, context: Context) -> Train
 
 def load(folder: Path, layer: int) -> TrainedGeneformer:
     """Return the model that was saved in ``folder``, on the CPU."""
-    stored = _bert.read(folder)
     features, own = _saved.read(folder, NAME)
+    stored = _bert.read(folder)
     mask, pad = own["special"].tolist()
     words = Vocabulary(features, own["ids"], own["medians"], mask, pad)
     return TrainedGeneformer(stored.config, words, dict(stored.params), own["frequency"], layer, Context(Path()))
