@@ -19,12 +19,15 @@ from sclaws.protocols import Ids, Ints
 class Cells:
     """The cells of M models, sparse and one after another: ``first`` (M,) rows at which a model's begin, ``n`` (M,).
 
-    ``library`` (all,) is each cell's total. Memory: 8 bytes a non-zero and a few a cell.
+    ``library`` (all,) is each cell's total. Memory: 8 bytes a non-zero and a few a cell, on the device: what is too
+    much for it cannot be trained yet. ``sizes`` (all,) non-zeros of each cell are kept here, so that nobody has to
+    wait for the device to say how large a batch is.
     """
 
     first: Ints
     n: Ints
     genes: int
+    sizes: Ints
     starts: Any
     indices: Any
     data: Any
@@ -42,7 +45,7 @@ class Cells:
             for a in (joined.indptr.astype(np.int64), joined.indices.astype(np.int32), joined.data.astype(np.float32))
         )
         depth = torch.from_numpy(np.concatenate(library).astype(np.float32)).to(device)
-        return cls(np.cumsum(n) - n, n, joined.shape[1], starts, indices, data, depth)
+        return cls(np.cumsum(n) - n, n, joined.shape[1], np.diff(joined.indptr), starts, indices, data, depth)
 
     def batch(self, rows: Ints) -> tuple[Any, Any]:
         """Return counts (M, B, genes) and totals (M, B) of each model's own ``rows`` (M, B).
@@ -51,11 +54,12 @@ class Cells:
         """
         import torch
 
-        last = len(self.library) - 1
-        flat = torch.from_numpy(np.minimum(rows + self.first[:, None], last).ravel()).to(self.starts.device)
+        mine = np.minimum(rows + self.first[:, None], len(self.sizes) - 1).ravel()
+        flat = torch.from_numpy(mine).to(self.starts.device)
         begin = self.starts[flat]
         size = self.starts[flat + 1] - begin
-        row = torch.repeat_interleave(torch.arange(len(flat), device=flat.device), size)
+        total = int(self.sizes[mine].sum())
+        row = torch.repeat_interleave(torch.arange(len(flat), device=flat.device), size, output_size=total)
         into = torch.arange(len(row), device=flat.device) + (begin - size.cumsum(0) + size)[row]
         dense = torch.zeros(len(flat), self.genes, device=flat.device)
         dense[row, self.indices[into].long()] = self.data[into]

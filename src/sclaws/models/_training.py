@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -170,10 +169,9 @@ def train(
         first = validate(0)
     state = State(first, torch.zeros_like(first, dtype=torch.long), history=[[] for _ in range(len(first))])
     best = {name: w.detach().clone() for name, w in weights.items()}
-    keeps = context.folder != Path()
-    if keeps:
-        _checkpoint.restore(context.folder, describe, weights, best, optimiser, state)
-    saved, sums = time.monotonic(), torch.zeros_like(first)
+    _checkpoint.restore(context.folder, describe, weights, best, optimiser, state)
+    began = saved = time.monotonic()
+    sums = torch.zeros_like(first)
     while state.step < schedule.updates and bool((state.waiting < schedule.patience).any()):
         started = time.perf_counter()
         last = min(state.step + schedule.check_every, schedule.updates)
@@ -184,9 +182,11 @@ def train(
         state.seconds, state.step = state.seconds + time.perf_counter() - started, last
         _look(weights, best, validate, state, schedule, mean)
         context.progress(_told(state, schedule))
-        if keeps and time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
             _checkpoint.save(context.folder, describe, weights, best, optimiser, state)
             saved = time.monotonic()
+    if time.monotonic() - began > CHECKPOINT_SECONDS:  # jobs that are trained after this one may yet be killed
+        _checkpoint.save(context.folder, describe, weights, best, optimiser, state)
     with torch.no_grad():
         for name, w in weights.items():
             w.copy_(best[name])
