@@ -105,7 +105,9 @@ def test_a_cell_without_molecules_trains_and_embeds(name, parts):
         assert np.isfinite(model.losses(view.take([400]), seed=0)).all()
 
 
-@pytest.mark.parametrize("name", ["random-projection", "random-projection(lognorm)", "pca", "gene-mean", "scvi", "geneformer"])
+@pytest.mark.parametrize(
+    "name", ["random-projection", "random-projection(lognorm)", "pca", "gene-mean", "scvi", "geneformer"]
+)
 def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
     trained[name].save(tmp_path / "model")
     loaded = MODELS[name].load(tmp_path / "model")
@@ -114,7 +116,9 @@ def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
     assert getattr(loaded, "n_params", 0) == getattr(trained[name], "n_params", 0)
     if name in WITH_LOSSES:
         np.testing.assert_array_equal(loaded.losses(parts.test, seed=5), trained[name].losses(parts.test, seed=5))
-        np.testing.assert_array_equal(loaded.baseline_losses(parts.test, seed=0), trained[name].baseline_losses(parts.test, seed=0))
+        np.testing.assert_array_equal(
+            loaded.baseline_losses(parts.test, seed=0), trained[name].baseline_losses(parts.test, seed=0)
+        )
     with pytest.raises(ModelError, match="train it again"):
         MODELS[name].load(tmp_path)
 

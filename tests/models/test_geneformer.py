@@ -67,11 +67,9 @@ def test_a_gene_has_a_token_and_its_median(three_types):
 
 # ── how it is trained ────────────────────────────────────────────────────────────────────────────────────────────────
 def test_the_published_recipe():
-    """AdamW at 1e-3, linear decay after 5,000 steps, weight decay .001, batches of 64, patience 5 of 1,000 steps each."""
+    """AdamW at 1e-3, linear decay after 5,000 steps, weight decay .001, batches of 64, patience 5 of 1,000 steps."""
     plan = Geneformer(size="paper-B", recipe="paper")._schedule(10_000_000)
-    assert plan == Schedule(
-        10 * 156_250, 1e-3, 64, 5_000, "linear", weight_decay=0.001, check_every=1_000, patience=5
-    )
+    assert plan == Schedule(10 * 156_250, 1e-3, 64, 5_000, "linear", weight_decay=0.001, check_every=1_000, patience=5)
 
 
 @pytest.mark.parametrize(("cells", "epochs"), [(100_000, 1_000), (30_000_000, 3), (400_000_000, 1)])
@@ -97,7 +95,7 @@ def test_cost_grows_with_what_there_is_to_do():
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
-        ({"size": "huge"}, 'size = \'huge\' is none of two-layer, paper-B, paper-C and not "width x layers'),
+        ({"size": "huge"}, "size = 'huge' is none of two-layer, paper-B, paper-C and not \"width x layers"),
         ({"size": "10x1x4x2"}, "all four must be at least 1, and the width a multiple of the heads"),
         ({"layer": 0}, "layer = 0 must lie between -2 and -1 in a model of 2 layers"),
         ({"layer": -3}, "layer = -3 must lie between -2 and -1"),

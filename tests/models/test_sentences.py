@@ -233,9 +233,7 @@ def test_genes_without_token_or_median_or_in_other_data_alone_are_passed_over():
     assert tokens.lengths.tolist() == [2, 0]
 
 
-@pytest.mark.parametrize(
-    ("genes", "share"), [(["g0", "g3"], 1.0), (["g0", "g1", "g2"], 0.5), (["g1", "x"], 0.0)]
-)
+@pytest.mark.parametrize(("genes", "share"), [(["g0", "g3"], 1.0), (["g0", "g1", "g2"], 0.5), (["g1", "x"], 0.0)])
 def test_the_share_of_known_genes(genes, share):
     """Of four genes two have a token and a median."""
     words = vocabulary([1.0, np.nan, 1.0, 1.0], ids=[2, 3, -1, 4])
