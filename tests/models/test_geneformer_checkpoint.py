@@ -116,17 +116,17 @@ def test_genes_are_found_by_name(folder, parts):
 
 # ── fine-tuned ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_fine_tuned_on_thinned_cells_it_foretells_such_cells_better(folder, parts):
-    """Of 30 molecules 8 are left: fewer genes a cell, and other ranks."""
-    train, valid, test = (thinned(view, 0.25, seed) for seed, view in enumerate(parts))
+    """Of 30 molecules 4 or 5 are left: fewer genes a cell, and other ranks."""
+    train, valid, test = (thinned(view, 0.15, seed) for seed, view in enumerate(parts))
     frozen = GeneformerCheckpoint(folder).fit(train, valid, seed=0)
-    model = GeneformerCheckpoint(folder, learn="all", max_updates=150, lr=1e-3)
+    model = GeneformerCheckpoint(folder, learn="all", max_updates=300, lr=1e-3)
     assert model.trains
     tuned = model.fit(train, valid, seed=0)
     # a cell of few tokens has one of them hidden: ten times another
     gains = np.mean([frozen.losses(test, seed=s) - tuned.losses(test, seed=s) for s in range(10)], axis=0)
     assert gains.mean() > 3 * gains.std() / np.sqrt(len(gains))
     assert tuned.train_flops > 0
-    assert [row["update"] for row in tuned.history] == [50, 100, 150]
+    assert [row["update"] for row in tuned.history] == [50, 100, 150, 200, 250, 300]
 
 
 def test_fine_tuning_starts_from_the_folders_weights(folder, before, parts):
