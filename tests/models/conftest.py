@@ -33,18 +33,18 @@ def changed():
 
 @pytest.fixture(scope="session")
 def three_types():
-    """600 cells of three types, 60 genes: each type has 20 genes at 20 times their level; about 30 molecules a cell."""
+    """1,200 cells of three types, 60 genes, about 30 molecules each; a type has 20 genes at 20 times their level."""
     import anndata
     from scipy import sparse
 
     rng = np.random.default_rng(7)
-    kinds = rng.integers(0, 3, 600)
+    kinds = rng.integers(0, 3, 1200)
     base = np.exp(rng.normal(0, 0.5, 60))
     shares = base * np.where(np.arange(60) // 20 == kinds[:, None], 20.0, 1.0)
-    depth = rng.lognormal(np.log(30), 0.4, 600)
+    depth = rng.lognormal(np.log(30), 0.4, 1200)
     counts = rng.poisson(depth[:, None] * shares / shares.sum(axis=1, keepdims=True))
     adata = anndata.AnnData(sparse.csr_matrix(counts.astype(np.float32)))
-    adata.obs_names = [f"cell{i}" for i in range(600)]
+    adata.obs_names = [f"cell{i}" for i in range(1200)]
     adata.var_names = [f"G{j}" for j in range(60)]
     adata.obs["cell_type"] = [f"type{k}" for k in kinds]
     return View.of(adata)

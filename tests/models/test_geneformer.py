@@ -67,7 +67,7 @@ def test_a_gene_has_a_token_and_its_median(three_types):
 
 # ── how it is trained ────────────────────────────────────────────────────────────────────────────────────────────────
 def test_the_published_recipe():
-    """AdamW at 1e-3, linear decay after 5,000 steps, weight decay .001, batches of 64, patience 5 of 1,000 steps each."""
+    """AdamW at 1e-3, linear decay after 5,000 steps, weight decay .001, batches of 64, patience 5 of 1,000 steps."""
     plan = Geneformer(size="paper-B", recipe="paper")._schedule(10_000_000)
     assert plan == Schedule(10 * 156_250, 1e-3, 64, 5_000, "linear", weight_decay=0.001, check_every=1_000, patience=5)
 

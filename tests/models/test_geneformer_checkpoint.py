@@ -22,7 +22,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here is to be asked of a
 
 @pytest.fixture(scope="module")
 def parts(three_types):
-    return tuple(three_types.take(np.arange(*ends)) for ends in ((0, 400), (400, 480), (480, 600)))
+    return tuple(three_types.take(np.arange(*ends)) for ends in ((0, 400), (400, 480), (480, 1080)))
 
 
 @pytest.fixture(scope="module")
@@ -116,16 +116,17 @@ def test_genes_are_found_by_name(folder, parts):
 
 # ── fine-tuned ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_fine_tuned_on_thinned_cells_it_foretells_such_cells_better(folder, parts):
-    """Of 30 molecules 8 are left: fewer genes a cell, and other ranks."""
-    train, valid, test = (thinned(view, 0.25, seed) for seed, view in enumerate(parts))
+    """Of 30 molecules 4 or 5 are left: fewer genes a cell, and other ranks."""
+    train, valid, test = (thinned(view, 0.15, seed) for seed, view in enumerate(parts))
     frozen = GeneformerCheckpoint(folder).fit(train, valid, seed=0)
-    model = GeneformerCheckpoint(folder, learn="all", max_updates=150, lr=1e-3)
+    model = GeneformerCheckpoint(folder, learn="all", max_updates=300, lr=1e-3)
     assert model.trains
     tuned = model.fit(train, valid, seed=0)
-    gains = frozen.losses(test, seed=0) - tuned.losses(test, seed=0)
-    assert gains.mean() > 4 * gains.std() / np.sqrt(len(gains))
+    # a cell of few tokens has one of them hidden: ten times another
+    gains = np.mean([frozen.losses(test, seed=s) - tuned.losses(test, seed=s) for s in range(10)], axis=0)
+    assert gains.mean() > 3 * gains.std() / np.sqrt(len(gains))
     assert tuned.train_flops > 0
-    assert [row["update"] for row in tuned.history] == [50, 100, 150]
+    assert [row["update"] for row in tuned.history] == [50, 100, 150, 200, 250, 300]
 
 
 def test_fine_tuning_starts_from_the_folders_weights(folder, before, parts):
@@ -138,7 +139,8 @@ def test_fine_tuning_starts_from_the_folders_weights(folder, before, parts):
 
 def test_many_are_each_what_it_would_be_alone(folder, parts):
     train, valid, test = parts
-    jobs = [Job(train, valid, 0), Job(thinned(train, 0.3), valid, 0), Job(train.take(np.arange(40)), valid, 1)]
+    none = valid.take(np.arange(0))  # so that the last weights stay
+    jobs = [Job(train, none, 0), Job(thinned(train, 0.3), none, 0), Job(train.take(np.arange(40)), none, 1)]
     model = GeneformerCheckpoint(folder, learn="all", max_updates=10, lr=1e-3)
     many = model.fit_many(jobs)
     for one, job in zip(many, jobs, strict=True):
@@ -190,7 +192,8 @@ lr = 1e-3
 """
 
 
-def test_a_study_of_one_that_is_frozen_and_one_that_is_fine_tuned(three_types, folder, tmp_path):
+def test_a_study_of_one_that_is_frozen_and_one_that_is_fine_tuned(three_types, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # two threads of one core wait for each other
     adata = three_types.choose(np.arange(2, 50)).to_adata()  # 48 of the folder's 60 genes
     adata.write_h5ad(tmp_path / "cells.h5ad")
     (tmp_path / "before").symlink_to(folder, target_is_directory=True)
@@ -200,12 +203,13 @@ def test_a_study_of_one_that_is_frozen_and_one_that_is_fine_tuned(three_types, f
     frame = result.table.to_pandas()
     assert set(frame["model"]) == {"frozen", "tuned"}
     assert (frame["share_found"] == 48 / 60).all()
-    gains = frame[frame["metric"].str.contains("gain")]
-    shallow = gains[gains["umis_per_cell_level"] == 6].set_index("model")["value"]
+    shallow = frame[(frame["metric"] == "loss") & (frame["umis_per_cell_test_level"] == 6)].set_index("model")["value"]
     assert len(shallow) == 2
-    assert shallow["tuned"] > shallow["frozen"]
-    labels = frame[frame["score"] == "probe"]
-    assert len(labels) == 4 * labels["metric"].nunique()
+    assert shallow["tuned"] < shallow["frozen"]
+    assert len(frame[frame["metric"] == "information"]) == 4  # either model at either depth
+    cost = frame.groupby("model")["train_flops"].unique()
+    assert cost["frozen"].tolist() == [0]
+    assert (cost["tuned"] > 0).all()
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,7 +244,7 @@ def test_data_without_any_of_its_genes(folder, parts, learn):
         model.fit(view, view, seed=0)
     found = model.fit_many([Job(view, view, 0), Job(parts[0], parts[1], 0)], context=Context(Path()))
     assert isinstance(found[0], ModelError)
-    assert found[1].embed(parts[2]).shape == (120, 32)
+    assert found[1].embed(parts[2]).shape == (600, 32)
 
 
 def test_a_damaged_folder(before, parts, tmp_path):

@@ -102,7 +102,7 @@ def together(
     with _training.quiet(context, NAME):
         for some in _groups(ready, schedules, context.device):
             data = [ready[i] for i in some]
-            run = f"{describe}, jobs {some}"  # others of one seed and as many cells leave their checkpoints there, too
+            run = f"{describe}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
             make = functools.partial(train, data, schedules[some[0]], precision, layer, context, run)
             trained = _training.attempt(make)
             for place, i in enumerate(some):

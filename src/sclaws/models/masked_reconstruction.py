@@ -126,8 +126,7 @@ class MaskedReconstruction:
         with _training.quiet(context, NAME):
             for some in training.groups(plan, genes, context.device):
                 data = [found[i] for i in some]
-                # Others of one seed and as many cells leave their checkpoints in the same folder.
-                run = f"{self!r}, jobs {some}"
+                run = f"{self!r}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
                 trained = _training.attempt(functools.partial(training.train, plan, data, context, run))
                 for place, i in enumerate(some):
                     found[i] = trained if isinstance(trained, Exception) else trained[place]
