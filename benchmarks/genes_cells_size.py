@@ -43,8 +43,8 @@ def main() -> None:
     print("\nwhat four times the cells add, by values seen in training (cells x genes) for each parameter")
     print(_per_parameter(gains, table).to_string(float_format="%.3g"))
     best = gains.loc[gains["value"].idxmax()]
-    print(f"\nbest: {best['model']}, {best['n_cells']:.0f} cells, {best['n_genes']:.0f} genes: {best['value']:.3f} bits, "
-          f"{best['value'] / best['stderr']:.0f} standard errors")  # fmt: skip
+    print(f"\nbest: {best['model']}, {best['n_cells']:.0f} cells, {best['n_genes']:.0f} genes:")
+    print(f"{best['value']:.3f} bits, {best['value'] / best['stderr']:.0f} standard errors")
     if given.figure:
         _figure(gains).save(str(given.figure))
 

@@ -10,6 +10,7 @@ from scipy import sparse
 from sclaws.errors import ModelError
 from sclaws.models.gene_mean import GeneMean
 from sclaws.models.geneformer import Geneformer
+from sclaws.models.masked_reconstruction import MaskedReconstruction
 from sclaws.models.oracle import Oracle
 from sclaws.models.pca import PCA
 from sclaws.models.random_projection import RandomProjection
@@ -23,11 +24,16 @@ MODELS = {
     "pca": PCA(dim=8, n_genes=50),
     "gene-mean": GeneMean(),
     "scvi": QUICK_SCVI,
+    "masked-reconstruction": MaskedReconstruction("8x1x2x2", n_genes=40, max_updates=60),
+    "masked-reconstruction(paper)": MaskedReconstruction("8x1x2x2", "mse", 40, "paper", max_updates=60),
     "oracle": Oracle(),
     "geneformer": Geneformer(size="16x2x2x2", context=40, max_updates=20, batch_size=16),
 }
 OF_COUNTS = [name for name in MODELS if name != "oracle"]
-WITH_LOSSES = ["gene-mean", "scvi", "geneformer"]
+RECONSTRUCTIONS = ["masked-reconstruction", "masked-reconstruction(paper)"]
+WITH_LOSSES = ["gene-mean", "scvi", "geneformer", *RECONSTRUCTIONS]
+STOPPING = ["scvi", "geneformer", *RECONSTRUCTIONS]  # look at validation cells, to know when
+OF_WHOLE_TOTALS = ["masked-reconstruction"]  # other genes' molecules are part of a cell's depth
 every = pytest.mark.parametrize("name", MODELS)
 every_of_counts = pytest.mark.parametrize("name", OF_COUNTS)
 
@@ -60,8 +66,8 @@ def test_same_seed_same_bytes(name, trained, parts):
 
 @every_of_counts
 def test_nothing_of_a_test_cell_reaches_the_model(name, trained, parts, changed):
-    """The other cells hold other counts; only networks may look at validation cells, to stop."""
-    valid = parts.valid if name in ("scvi", "geneformer") else changed.valid
+    """The other cells hold other counts; who stops in time may look at validation cells."""
+    valid = parts.valid if name in STOPPING else changed.valid
     other = MODELS[name].fit(changed.train, valid, seed=11)
     assert other.embed(parts.test).tobytes() == trained[name].embed(parts.test).tobytes()
 
@@ -76,7 +82,7 @@ def test_a_cell_is_embedded_alone_as_among_others(name, trained, parts):
 def test_genes_are_found_by_name_in_any_order_among_any_others(name, trained, parts):
     rng = np.random.default_rng(0)
     adata = parts.adata[380:].copy()
-    more = sparse.csr_matrix(rng.poisson(5, size=(120, 7)).astype(np.float32))
+    more = sparse.csr_matrix(rng.poisson(0 if name in OF_WHOLE_TOTALS else 5, size=(120, 7)).astype(np.float32))
     wide = anndata.AnnData(sparse.csr_matrix(sparse.hstack([adata.X, more])))
     wide.var_names = [*adata.var_names, *(f"other{j}" for j in range(7))]
     wide.obs_names = adata.obs_names
@@ -106,7 +112,8 @@ def test_a_cell_without_molecules_trains_and_embeds(name, parts):
 
 
 @pytest.mark.parametrize(
-    "name", ["random-projection", "random-projection(lognorm)", "pca", "gene-mean", "scvi", "geneformer"]
+    "name",
+    ["random-projection", "random-projection(lognorm)", "pca", "gene-mean", "scvi", "geneformer", *RECONSTRUCTIONS],
 )
 def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
     trained[name].save(tmp_path / "model")
@@ -123,7 +130,9 @@ def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
         MODELS[name].load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["random-projection(lognorm)", "pca", "gene-mean", "scvi", "geneformer"])
+@pytest.mark.parametrize(
+    "name", ["random-projection(lognorm)", "pca", "gene-mean", "scvi", "geneformer", *RECONSTRUCTIONS]
+)
 def test_values_that_are_not_counts_are_refused(name, parts):
     adata = anndata.AnnData(np.random.default_rng(0).standard_normal((60, 20)).astype(np.float32))
     with pytest.raises(ModelError, match="needs counts, and there is a value of .* scaled values"):

@@ -143,7 +143,7 @@ def rows(n: int, batch: int, seed: int, step: int) -> Ints:
     return order[first - epochs[0] * n : last - epochs[0] * n]
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=512)  # two a model that is trained beside others
 def _epoch(n: int, seed: int, epoch: int) -> Ints:
     return np.random.default_rng([seed, epoch]).permutation(n)
 
