@@ -212,6 +212,20 @@ def test_jobs_alike_but_for_their_values_do_not_take_up_each_others_checkpoints(
         assert same_weights(one, QUICK.fit(job.train, job.valid, seed=0))
 
 
+def test_the_best_weights_survive_a_kill(cells, tmp_path, monkeypatch):
+    """The loss is lowest at the 100th step, and the run is killed at the 300th and last."""
+    import torch
+
+    monkeypatch.setattr(_training, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(training, "_validation", lambda *args: torch.tensor([{0: 2.0, 100: 1.0}.get(args[-1], 3.0)]))
+    model = Geneformer(size="8x1x1x1", context=32, max_updates=300, batch_size=4)
+    left_alone = model.fit(*cells[:2], seed=0)
+    context, _ = interrupted(tmp_path, after=3)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*cells[:2], seed=0, context=context)
+    assert same_weights(model.fit(*cells[:2], seed=0, context=Context(tmp_path)), left_alone)
+
+
 def test_nothing_is_left_where_one_works(cells, tmp_path, monkeypatch):
     monkeypatch.setattr(_training, "CHECKPOINT_SECONDS", 0)
     monkeypatch.chdir(tmp_path)

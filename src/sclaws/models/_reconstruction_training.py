@@ -134,7 +134,8 @@ def train(plan: Plan, data: Sequence[Data], context: Context, describe: str) -> 
         judged = one.valid.shape[0] > 0
         errors = (float(state.lowest[m]), float(baseline[m])) if judged else None
         trained = finished(plan, one, _stack.arrays(weights, m), context, errors)
-        out.append(_with_record(trained, state, m, plan.schedule, masked, judged))
+        record = functools.partial(_with_record, trained, state, m, plan.schedule, masked, judged)
+        out.append(_training.attempt(record))
     return out
 
 
@@ -207,21 +208,11 @@ def finished(
 
 def _with_record(
     trained: TrainedReconstruction, state: _training.State, m: int, schedule: Schedule, masked: int, judged: bool
-) -> TrainedReconstruction | Exception:
-    """Return the model with its cost, speed and learning curve; an error instead when it diverged.
-
-    ``judged``: there were validation cells; without them the curve is of training losses alone.
-    """
-    curve = state.history[m]
-    if not np.isfinite(curve[-1]["valid_loss"]):
-        return ModelError(
-            f"{NAME}: the validation loss is no longer finite: training diverged; lower lr = {schedule.rate:g}"
-        )
+) -> TrainedReconstruction:
+    """Return the model with its cost, speed and learning curve."""
+    curve = _training.curve(state, m, schedule.rate, judged=judged)
     genes = np.array([len(trained.genes)])
     head = 2 * masked * trained.shape.width * _likelihoods.OUTPUTS[trained.task.likelihood]
     flop = _flops.TRAINING * (_flops.forward(trained.shape, genes, np.array([masked])) + head)
     speed = _training.speed(state, float(genes[0]), flop, trained.context.device)
-    cost = flop * curve[-1]["cells"]
-    if not judged:
-        curve = [{name: value for name, value in look.items() if name != "valid_loss"} for look in curve]
-    return replace(trained, train_flops=cost, history=tuple(curve), speed=speed)
+    return replace(trained, train_flops=flop * curve[-1]["cells"], history=curve, speed=speed)

@@ -135,7 +135,7 @@ def train(
     state = _training.train(weights, loss, judge, schedule, context, run)
     trained = [finished(d, _stack.arrays(weights, m), layer, context) for m, d in enumerate(data)]
     return [
-        _with_record(one, d.train.tokens.lengths, state, m)
+        _training.attempt(functools.partial(_with_record, one, d, state, m, schedule))
         for m, (one, d) in enumerate(zip(trained, data, strict=True))
     ]
 
@@ -215,11 +215,10 @@ def load(folder: Path, layer: int) -> TrainedGeneformer:
     return TrainedGeneformer(stored.config, words, dict(stored.params), own["frequency"], layer, Context(Path()))
 
 
-def _with_record(trained: TrainedGeneformer, lengths: Ints, state: State, m: int) -> TrainedGeneformer | Exception:
-    """Return the model with its cost, speed and learning curve; an error instead when it diverged."""
-    curve = state.history[m]
-    if not np.isfinite(curve[-1]["valid_loss"]):
-        return ModelError(f"{NAME}: the validation loss is no longer finite: training diverged; lower lr")
+def _with_record(trained: TrainedGeneformer, data: Data, state: State, m: int, schedule: Schedule) -> TrainedGeneformer:
+    """Return the model with its cost, speed and learning curve."""
+    curve = _training.curve(state, m, schedule.rate, judged=bool(data.valid.tokens.lengths.any()))
+    lengths = data.train.tokens.lengths
     flop = _flops.TRAINING * _sentences.flops(trained.config, lengths) / len(lengths)
     speed = _training.speed(state, float(lengths.mean()), flop, trained.context.device)
-    return replace(trained, train_flops=flop * curve[-1]["cells"], history=tuple(curve), speed=speed)
+    return replace(trained, train_flops=flop * curve[-1]["cells"], history=curve, speed=speed)

@@ -95,6 +95,20 @@ def precise(device: str, precision: str) -> Any:
     return torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
+def curve(state: State, m: int, rate: float, *, judged: bool) -> tuple[dict[str, float], ...]:
+    """Return a model's learning curve; raise ``ModelError`` when it diverged.
+
+    ``judged``: there were validation cells; without them the curve is of training losses alone.
+    """
+    mine = state.history[m]
+    if not np.isfinite(mine[-1]["valid_loss"]):
+        raise ModelError(
+            f"the loss is no longer finite after {mine[-1]['update']} updates: training diverged; lower lr = {rate:g}"
+        )
+    hidden = () if judged else ("valid_loss",)
+    return tuple({name: value for name, value in look.items() if name not in hidden} for look in mine)
+
+
 def speed(state: State, tokens: float, flop: float, device: str) -> dict[str, float]:
     """Return tokens and operations a second of training, of all models together: ``tokens`` and ``flop`` of a cell.
 
