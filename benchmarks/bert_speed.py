@@ -6,12 +6,7 @@ Speed: 128 wide, 2 layers, 4 heads, feed-forward 512, batches of 16, float32, Ad
 on cells of negative binomial counts with about ``--detected`` genes each (700 to 1,400 of 1,000 as a rule), ranked by
 our tokenizer and cut at the context. Both sides have the same sentences, optimiser settings and threads; methods take
 turns, and the quickest of ``--rounds`` counts. Only real tokens are counted. A step is all from the end of the step
-<<<<<<< HEAD
-before it, batch and masks included; beside it, of theirs, without collating. The first ``--warm-up`` steps are left
-out.
-=======
 before it, batch and masks included; beside it, of theirs, without collating. The first ``--warm-up`` do not count.
->>>>>>> testsB
 "grouped": theirs with batches of nearly equal length. With dropout, theirs drops attention weights too and ours does
 not; without, both leave that out.
 
