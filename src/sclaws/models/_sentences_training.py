@@ -62,10 +62,8 @@ def prepared(config: Config, words: Vocabulary, job: Job, start: Arrays | None =
     some = np.flatnonzero(train.tokens.lengths)
     if len(some) < 2:
         raise ModelError(f"{NAME}: {len(some)} training cells have a gene with a token; 2 are needed")
-    kept = train.piece(some)
-    train = Sentences(
-        train.cells[some], train.genes, Tokens(kept.ids.astype(np.int32), np.r_[0, np.cumsum(kept.lengths)])
-    )
+    starts = np.r_[0, np.cumsum(train.tokens.lengths[some])]  # the cells that go have no tokens: nothing is copied
+    train = Sentences(train.cells[some], train.genes, Tokens(train.tokens.ids, starts))
     return Data(config, words, train, read(words, valid, config.context), job.seed, start, words.known(job.train))
 
 
