@@ -133,7 +133,7 @@ def train(
     state = _training.train(weights, loss, judge, schedule, context, run)
     trained = [finished(d, _stack.arrays(weights, m), layer, context) for m, d in enumerate(data)]
     return [
-        _with_record(one, d.train.tokens.lengths, state, m)
+        _with_record(one, d.train.tokens.lengths, state, m, judged=bool(d.valid.tokens.lengths.any()))
         for m, (one, d) in enumerate(zip(trained, data, strict=True))
     ]
 
@@ -213,11 +213,19 @@ def load(folder: Path, layer: int) -> TrainedGeneformer:
     return TrainedGeneformer(stored.config, words, dict(stored.params), own["frequency"], layer, Context(Path()))
 
 
-def _with_record(trained: TrainedGeneformer, lengths: Ints, state: State, m: int) -> TrainedGeneformer | Exception:
-    """Return the model with its cost, speed and learning curve; an error instead when it diverged."""
+def _with_record(
+    trained: TrainedGeneformer, lengths: Ints, state: State, m: int, *, judged: bool
+) -> TrainedGeneformer | Exception:
+    """Return the model with its cost, speed and learning curve; an error instead when it diverged.
+
+    ``judged``: a validation cell has tokens; without any the curve is of training losses alone.
+    """
     curve = state.history[m]
     if not np.isfinite(curve[-1]["valid_loss"]):
         return ModelError(f"{NAME}: the validation loss is no longer finite: training diverged; lower lr")
     flop = _flops.TRAINING * _sentences.flops(trained.config, lengths) / len(lengths)
     speed = _training.speed(state, float(lengths.mean()), flop, trained.context.device)
-    return replace(trained, train_flops=flop * curve[-1]["cells"], history=tuple(curve), speed=speed)
+    cost = flop * curve[-1]["cells"]
+    if not judged:
+        curve = [{name: value for name, value in look.items() if name != "valid_loss"} for look in curve]
+    return replace(trained, train_flops=cost, history=tuple(curve), speed=speed)
