@@ -186,6 +186,25 @@ def test_the_readmes_study_is_valid(tmp_path):
     assert labels == {"pca", "LogSVD(dim=16)"}
 
 
+@pytest.mark.slow
+def test_the_study_of_transformers_fits_laws_across_sizes(tmp_path):
+    """With few genes and steps; each ``[[fit]]`` finds curves, whose points are models of several sizes."""
+    pytest.importorskip("torch")
+    from sclaws.datasets.simulated_tissue import SimulatedTissue
+
+    text = code_blocks(ROOT / "docs" / "transformers.md", "toml")[0]
+    for old, new in {'"all",': '"all", max_updates = 2,', '"XS"]': '"8x1x1x1"]', "[512]": "[8]", "4800": "450"}.items():
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "study.toml").write_text(text)
+    SimulatedTissue(n_cells=700, n_genes=20, depth=400, n_types=3).load().write_h5ad(tmp_path / "cells.h5ad")
+    result = sclaws.Study.read(tmp_path / "study.toml").run(progress=False)
+    rows = result.fits.frame
+    assert not result.failed
+    assert not rows["verdict"].str.contains("underpowered").any()
+    assert sorted(rows["law"]) == ["chinchilla", *["power-with-floor"] * 3]
+
+
 # ── nothing local ────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_no_machine_paths_or_registry_addresses():
     # Spelt in pieces, so that this file does not contain what it looks for.

@@ -130,6 +130,20 @@ def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
         MODELS[name].load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["pca", "gene-mean", "geneformer", "masked-reconstruction"])
+def test_a_file_that_was_cut_or_changed_is_told(name, trained, tmp_path):
+    trained[name].save(tmp_path)
+    (file,) = tmp_path.glob("*.npz")
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:200] + bytes(50) + whole[250:], b"", b"no model"):
+        file.write_bytes(damaged)
+        with pytest.raises(ModelError, match=rf"{file.name} holds no .* model .*; train it again"):
+            MODELS[name].load(tmp_path)
+    np.savez(file, other=np.ones(2))
+    with pytest.raises(ModelError, match="features.*; train it again"):
+        MODELS[name].load(tmp_path)
+
+
 @pytest.mark.parametrize(
     "name", ["random-projection(lognorm)", "pca", "gene-mean", "scvi", "geneformer", *RECONSTRUCTIONS]
 )

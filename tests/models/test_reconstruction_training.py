@@ -161,6 +161,17 @@ def test_groups_of_equal_seeds_and_sizes_do_not_take_each_others_weights(jobs, t
         assert_same(model.fit(job.train, job.valid, seed=job.seed), one, exactly=True)
 
 
+def test_other_data_do_not_go_on_from_the_last_ones_checkpoint(jobs, tmp_path, monkeypatch):
+    """By hand, in one folder: the same cells, thinned."""
+    monkeypatch.setattr(_training, "CHECKPOINT_SECONDS", 0)
+    plain, thinned = jobs["plain"], jobs["thinned"]
+    model = replace(QUICK, max_updates=100)
+    model.fit(plain.train, plain.valid, seed=1, context=Context(tmp_path))
+    expected = model.fit(thinned.train, thinned.valid, seed=1)
+    found = model.fit(thinned.train, thinned.valid, seed=1, context=Context(tmp_path))
+    assert_same(expected, found, exactly=True)
+
+
 # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_models_share_a_batch_while_memory_holds_them(monkeypatch):
     plan = QUICK.plan  # 16 cells of 24 genes, width 8: 3,072 numbers a model

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sclaws import keys
 from sclaws.models._stack import Weights
@@ -19,6 +21,14 @@ _NOWHERE = Path()  # of a context without a folder of its own: the folder that o
 def _file(folder: Path, run: str) -> Path:
     """Return where a run is kept: several share a folder, and one that ended must not be lost to the next."""
     return folder / f"training-{run}.npz"
+
+
+def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
+    """Return a checksum of arrays' values: a run of other data, or of the same cells thinned, is another run."""
+    found = 0
+    for array in arrays:
+        found = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, found)
+    return f"{found:08x}"
 
 
 def save(

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from sclaws.errors import ModelError
 from sclaws.hashing import ranked
-from sclaws.models import _flops, _likelihoods, _reconstruction, _stack, _training
+from sclaws.models import _checkpoint, _flops, _likelihoods, _reconstruction, _stack, _training
 from sclaws.models._batches import Cells, hidden, positions, scaled
 from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
 from sclaws.models._reconstruction import NAME, Task, TrainedReconstruction
@@ -126,7 +126,8 @@ def train(plan: Plan, data: Sequence[Data], context: Context, describe: str) -> 
         return plan.task.nats(out, counts, values, library, wanted, known).mean((1, 2)).float()
 
     judge = _Validation(plan, data, device, known)
-    run = {"model": describe, "seeds": seeds, "cells": cells.n.tolist(), "genes": cells.genes}
+    values = _checkpoint.fingerprint(a for d in data for a in (d.train.indices, d.train.data, d.library, d.gene_ids))
+    run = {"model": describe, "seeds": seeds, "cells": cells.n.tolist(), "genes": cells.genes, "values": values}
     state = _training.train(weights, loss, lambda step: judge(weights, step), plan.schedule, context, run)
     baseline = judge(None, 0).tolist()
     out: list[TrainedReconstruction | Exception] = []

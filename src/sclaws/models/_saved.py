@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ def read(folder: Path, name: str) -> tuple[pd.Index, dict[str, NDArray[Any]]]:
     """Return the features' names and the arrays by name; raise ``ModelError`` when they are not there."""
     file = Path(folder) / f"{name}.npz"
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, EOFError) as error:
+        features = pd.Index(arrays.pop("features").astype(object))
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError(f"{file} holds no {name} model ({error}); train it again") from error
-    return pd.Index(arrays.pop("features").astype(object)), arrays
+    return features, arrays

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from sclaws.errors import ModelError
 from sclaws.hashing import mix, ranked
-from sclaws.models import _bert, _bert_architecture, _crossentropy, _flops, _saved, _sentences, _stack, _training
+from sclaws.models import (
+    _bert,
+    _bert_architecture,
+    _checkpoint,
+    _crossentropy,
+    _flops,
+    _saved,
+    _sentences,
+    _stack,
+    _training,
+)
 from sclaws.models._bert_architecture import Config
 from sclaws.models._packing import ragged
 from sclaws.models._sentences import MASK, NAME, Piece, Sentences, TrainedGeneformer, Vocabulary, chosen, places, read
@@ -62,10 +72,8 @@ def prepared(config: Config, words: Vocabulary, job: Job, start: Arrays | None =
     some = np.flatnonzero(train.tokens.lengths)
     if len(some) < 2:
         raise ModelError(f"{NAME}: {len(some)} training cells have a gene with a token; 2 are needed")
-    kept = train.piece(some)
-    train = Sentences(
-        train.cells[some], train.genes, Tokens(kept.ids.astype(np.int32), np.r_[0, np.cumsum(kept.lengths)])
-    )
+    starts = np.r_[0, np.cumsum(train.tokens.lengths[some])]  # the cells that go have no tokens: nothing is copied
+    train = Sentences(train.cells[some], train.genes, Tokens(train.tokens.ids, starts))
     return Data(config, words, train, read(words, valid, config.context), job.seed, start, words.known(job.train))
 
 
@@ -131,7 +139,8 @@ def train(
     def judge(step: int) -> Any:
         return _validation(data, weights, precision, device, step)
 
-    run = {"model": describe, "seeds": seeds, "cells": n, "vocabulary": config.vocabulary}
+    values = _checkpoint.fingerprint(a for d in data for a in (d.train.tokens.ids, d.train.tokens.starts))
+    run = {"model": describe, "seeds": seeds, "cells": n, "vocabulary": config.vocabulary, "values": values}
     state = _training.train(weights, loss, judge, schedule, context, run)
     trained = [finished(d, _stack.arrays(weights, m), layer, context) for m, d in enumerate(data)]
     return [
