@@ -87,7 +87,8 @@ def _with_gradients(states: Any, weight: Any, bias: Any, target: Any, share: Any
                 gradients[2][m] += p.sum(0)
                 p = p.to(dtype)
                 gradients[0][m, part] = (p @ mine).float()
-                gradients[1][m].addmm_(p.t().float(), some.float()) if dtype == torch.float32 else gradients[1][m].add_(
-                    (p.t() @ some).float()
-                )
+                if dtype == torch.float32:
+                    gradients[1][m].addmm_(p.t(), some)
+                else:
+                    gradients[1][m] += (p.t() @ some).float()
     return sums, gradients

@@ -25,9 +25,10 @@ from sclaws.models._normalise import lognorm
 Likelihood = Literal["nb", "gaussian", "mse"]
 OUTPUTS: Mapping[str, int] = {"nb": 2, "gaussian": 2, "mse": 1}
 MEASURE: Mapping[str, str] = {
-    "nb": "bits of a count per masked gene, given the cell's total over all genes",
-    "gaussian": "bits of the density of log(1 + 10,000 count/total) per masked gene, mean and variance predicted",
-    "mse": "bits of the density of log(1 + 10,000 count/total) per masked gene, one variance for all genes",
+    "nb": "bits of a count per masked gene, given the cell's total over {genes}",
+    "gaussian": "bits of the density of log(1 + 10,000 count/total over {genes}) a masked gene, "
+    "mean and variance predicted",
+    "mse": "bits of the density of log(1 + 10,000 count/total over {genes}) a masked gene, one variance for all genes",
 }
 FLOOR = 0.01  # of a variance: without one the density of a gene that is always zero has no bound
 _WIDEST = 15.0  # of a logarithm: no correction is larger than a factor of three million

@@ -98,7 +98,8 @@ class TrainedReconstruction:
     @property
     def loss_measure(self) -> str:
         """What the losses are measured in."""
-        return _likelihoods.MEASURE[self.task.likelihood]
+        genes = "all genes" if self.whole else "the model's genes"
+        return _likelihoods.MEASURE[self.task.likelihood].format(genes=genes)
 
     def embed(self, view: View) -> Floats:
         """Return (n, d) float32: the mean over genes of the last layer's states, nothing hidden."""

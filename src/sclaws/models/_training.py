@@ -23,7 +23,7 @@ from sclaws.models import _checkpoint, _flops
 from sclaws.models._stack import Weights
 from sclaws.protocols import Context, Ints
 
-CHECKPOINT_SECONDS = 60.0  # between two checkpoints: what a kill costs at most
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at least: one is written only after a look at validation cells
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,14 @@ def attempt(make: Callable[[], Any]) -> Any:
         return make()
     except Exception as error:
         return error
+
+
+def only(found: Sequence[Any]) -> Any:
+    """Return the one model that was asked for; raise the exception that stands in its place."""
+    (one,) = found
+    if isinstance(one, Exception):
+        raise one
+    return one
 
 
 def precise(device: str, precision: str) -> Any:
@@ -172,9 +180,9 @@ def train(
 ) -> State:
     """Train in place; each model is left with the weights of its lowest validation loss.
 
-    ``loss(step)`` returns (M,) losses of a batch, ``validate(step)`` (M,) losses of the validation cells. Every
-    minute a checkpoint is written to ``context.folder``; one of the same ``describe`` that is there is gone on from.
-    ``Path()`` is no folder: who trains by hand finds nothing new in theirs, and goes on from no other data's run.
+    ``loss(step)`` returns (M,) losses of a batch, ``validate(step)`` (M,) losses of the validation cells. At the first
+    look after every minute a checkpoint is written to ``context.folder``; one of the same ``describe`` that is there is
+    gone on from. ``Path()`` is no folder: who trains by hand finds nothing new in theirs.
     """
     import torch
 

@@ -76,9 +76,7 @@ class Geneformer:
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedGeneformer:
         """Train on the training cells; stop on at most 1,000 of the validation cells, or at ``max_updates``."""
-        (found,) = self.fit_many([Job(train, valid, seed)], context=context)
-        if isinstance(found, Exception):
-            raise found
+        found: TrainedGeneformer = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
         return found
 
     def fit_many(self, jobs: Sequence[Job], *, context: Context = _CONTEXT) -> list[TrainedGeneformer | Exception]:
@@ -117,6 +115,5 @@ class Geneformer:
 def vocabulary(train: View) -> Vocabulary:
     """Return a token for every gene of the view, in the view's order, and its median over the training cells."""
     counts = read_counts(train, NAME)
-    counts.eliminate_zeros()
     ids = np.arange(FIRST, FIRST + train.n_vars, dtype=np.int32)
     return Vocabulary(train.feature_names, ids, medians(counts, train.library))

@@ -26,7 +26,7 @@ _PLAN = Schedule(500, 1e-4, 32, warmup=50, decay="linear", weight_decay=0.001, c
 
 @dataclass(frozen=True)
 class GeneformerCheckpoint:
-    """The model in the folder ``path``, of ours or one that was downloaded (docs/models.md says which files it needs).
+    """The model in the folder ``path``, of ours or one that was downloaded; docs/transformers.md names its files.
 
     ``learn`` "nothing" embeds with the weights as they are, whatever the training cells; "all" fine-tunes every weight
     on them, by the task the model was made with, for at most ``max_updates`` steps, stopping on validation cells. Genes
@@ -58,9 +58,7 @@ class GeneformerCheckpoint:
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedGeneformer:
         """Return the model of the folder, fine-tuned if that is asked for."""
-        (found,) = self.fit_many([Job(train, valid, seed)], context=context)
-        if isinstance(found, Exception):
-            raise found
+        found: TrainedGeneformer = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
         return found
 
     def fit_many(self, jobs: Sequence[Job], *, context: Context = _CONTEXT) -> list[TrainedGeneformer | Exception]:

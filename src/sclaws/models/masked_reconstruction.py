@@ -70,7 +70,7 @@ class MaskedReconstruction:
     ``size`` is a published one (XXS to XL) or "width x layers x heads x feed-forward multiple", so a size axis can be
     as dense as one likes. ``n_genes`` most variable genes of the training cells are the tokens ("all": every gene, for
     an axis of vocabularies). ``likelihood``: see :mod:`sclaws.models._likelihoods`. ``recipe`` "default" stops on
-    validation cells and keeps the best weights; "paper" is the published one (docs/models.md lists its quirks).
+    validation cells and keeps the best weights; "paper" is the published one (docs/transformers.md lists its quirks).
     ``max_updates``, ``lr`` and ``batch_size`` stand for the recipe's own when given. ``precision`` "bfloat16" takes
     products in bfloat16 (on any device); weights and losses stay float32.
     """
@@ -113,9 +113,7 @@ class MaskedReconstruction:
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedReconstruction:
         """Train on the training cells; stop on at most 1,000 of the validation cells, or at ``max_updates``."""
-        (found,) = self.fit_many([Job(train, valid, seed)], context=context)
-        if isinstance(found, Exception):
-            raise found
+        found: TrainedReconstruction = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
         return found
 
     def fit_many(self, jobs: Sequence[Job], *, context: Context = _CONTEXT) -> list[TrainedReconstruction | Exception]:
