@@ -113,3 +113,17 @@ def test_mistakes_are_named(tmp_path, value, match: str) -> None:
 def test_a_field_of_the_wrong_type_is_named() -> None:
     with pytest.raises(PluginError, match="'pca', field 'dim': Input should be a valid integer.*got 'many'"):
         Spec.of("models", {"use": "pca", "dim": "many"}).build()
+
+
+def test_a_preset_stands_for_fields_and_gives_way_to_them(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(MINE + "    presets = {'paper': {'dim': 512}, 'small': {'dim': 2}}\n")
+    spec = Spec.of("models", {"use": "mine.py:MyModel", "preset": "paper"}, tmp_path)
+    assert (spec.build().dim, spec.label) == (512, "MyModel(paper)")
+    assert spec.describe() == Spec.of("models", {"use": "mine.py:MyModel", "dim": 512}, tmp_path).describe()
+    other = Spec.of("models", {"use": "mine.py:MyModel", "preset": "paper", "dim": 8}, tmp_path)
+    assert (other.build().dim, other.label) == (8, "MyModel(paper,dim=8)")
+    assert Spec.of("models", {"use": "mine.py:MyModel", "preset": "small", "name": "tiny"}, tmp_path).label == "tiny"
+    with pytest.raises(PluginError, match="model 'mine.py:MyModel', preset: did you mean 'paper'[?] valid: paper, small"):
+        Spec.of("models", {"use": "mine.py:MyModel", "preset": "papr"}, tmp_path)
+    with pytest.raises(PluginError, match="model 'pca', preset: .*valid:"):
+        Spec.of("models", {"use": "pca", "preset": "nobody's"})

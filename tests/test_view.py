@@ -84,3 +84,9 @@ def test_library_that_is_lost_is_not_made_up(adata: anndata.AnnData) -> None:
 def test_feature_totals_are_sums_over_the_cells_of_the_view(adata: anndata.AnnData) -> None:
     view = View.of(adata).take([5, 3, 9]).choose([4, 0])
     assert (view.feature_totals == adata.X[[5, 3, 9]][:, [4, 0]].toarray().sum(axis=0)).all()
+
+
+def test_annotations_of_features_follow_the_choice(adata: anndata.AnnData) -> None:
+    adata.var["y"] = np.arange(12)
+    assert list(View.of(adata).choose([4, 2]).var["y"]) == [4, 2]
+    assert list(View.of(adata).var["y"]) == list(range(12))

@@ -108,7 +108,8 @@ class Spec:
     def of(cls, family: str, value: str | Mapping[str, Any], folder: Path | str = "") -> Spec:
         """Return the spec for ``"pca"`` or ``{"use": "pca", "dim": 16}``, with its class and fields checked.
 
-        ``name = "…"`` is what tables call it, unless the class has a field of that name.
+        ``name = "…"`` is what tables call it, and ``preset = "…"`` stands for the fields that the class lists under that
+        name in ``presets`` (those given beside it come first), unless the class has a field of that name.
         """
         if not isinstance(value, (str, Mapping)):
             raise PluginError(f"{family}: {value!r} is no component; write a name, or a table with 'use' = a name")
@@ -120,10 +121,21 @@ class Spec:
         called = table.pop("name", "") if "name" not in valid else ""
         if not isinstance(called, str):
             raise PluginError(f"{SINGULAR[family]} {use!r}: name = {called!r} must be text")
+        preset = table.pop("preset", None) if "preset" not in valid else None
         for name in table:
             if name not in valid and not anything:
                 raise PluginError(f"{SINGULAR[family]} {use!r} has no field {name!r}: {did_you_mean(name, valid)}")
-        return cls(family, use, tuple(sorted((k, _frozen(v)) for k, v in table.items())), str(folder), called)
+        given = cls(family, use, tuple(sorted((k, _frozen(v)) for k, v in table.items())), str(folder), called)
+        return given if preset is None else given._with(preset)
+
+    def _with(self, preset: Any) -> Spec:
+        """Return the spec with the fields of a preset below its own; tables call it by the preset."""
+        presets: Mapping[str, Mapping[str, Any]] = getattr(self.type, "presets", {})
+        if preset not in presets:
+            raise PluginError(f"{SINGULAR[self.family]} {self.use!r}, preset: {did_you_mean(str(preset), presets)}")
+        called = dataclasses.replace(self, fields=(("", preset), *self.fields)).label.replace("(=", "(")
+        of_preset = {name: _frozen(value) for name, value in presets[preset].items()}
+        return dataclasses.replace(self, fields=tuple(sorted((of_preset | dict(self.fields)).items())), name=called)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the class behind: another process loads it anew, from a file of the same content or not at all."""

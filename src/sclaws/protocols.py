@@ -125,7 +125,10 @@ class Failure:
 
 # ── experiments ──────────────────────────────────────────────────────────────────────────────────────────────────────
 class Dataset(Protocol):
-    """Where cells come from. ``load`` returns AnnData with raw values in ``X`` (CSR counts, or a dense array).
+    """Where cells come from. ``load`` returns AnnData with raw values in ``X``.
+
+    CSR is counts; a dense array of floats is measurements, such as the pixels of an image (``var`` has y, x and
+    channel); a dense array of integers is codes, such as the residues of a sequence, whose order means nothing.
 
     ``uns["truth"]`` of a simulated data set holds what is known exactly. A field ``path`` (or one that ends in
     ``_path``) starts at the study file, and it is the content of what it leads to that counts in a key.
@@ -175,6 +178,11 @@ class View(Protocol):
     @property
     def obs(self) -> pd.DataFrame:
         """(n, ...) annotations of the cells."""
+        ...
+
+    @property
+    def var(self) -> pd.DataFrame:
+        """(p, ...) annotations of the features: where a pixel is, say."""
         ...
 
     @property

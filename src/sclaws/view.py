@@ -111,6 +111,12 @@ class View:
         return self.source.adata.obs.iloc[self.rows]
 
     @property
+    def var(self) -> pd.DataFrame:
+        """(p, ...) annotations of the features."""
+        var = self.source.adata.var
+        return var if self.features is None else var.iloc[self.features]
+
+    @property
     def counts(self) -> bool:
         """Whether the values are counts (sparse), and not images, sequences or measurements (dense)."""
         return bool(sparse.issparse(self.source.adata.X))
@@ -153,9 +159,8 @@ class View:
         import anndata
 
         adata = self.source.adata
-        var = adata.var if self.features is None else adata.var.iloc[self.features]
         obsm = {k: np.asarray(v)[self.rows] for k, v in adata.obsm.items()}
-        return anndata.AnnData(self._block(self.rows).values, obs=self.obs.copy(), var=var.copy(), obsm=obsm)
+        return anndata.AnnData(self._block(self.rows).values, obs=self.obs.copy(), var=self.var.copy(), obsm=obsm)
 
     def materialise(self) -> View:
         """Return an equal view whose corruptions have been carried out: values in memory, read again for free."""
