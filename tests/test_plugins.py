@@ -123,7 +123,7 @@ def test_a_preset_stands_for_fields_and_gives_way_to_them(tmp_path) -> None:
     other = Spec.of("models", {"use": "mine.py:MyModel", "preset": "paper", "dim": 8}, tmp_path)
     assert (other.build().dim, other.label) == (8, "MyModel(paper,dim=8)")
     assert Spec.of("models", {"use": "mine.py:MyModel", "preset": "small", "name": "tiny"}, tmp_path).label == "tiny"
-    with pytest.raises(PluginError, match="model 'mine.py:MyModel', preset: did you mean 'paper'[?] valid: paper, small"):
+    with pytest.raises(PluginError, match="'mine.py:MyModel', preset: did you mean 'paper'[?] valid: paper, small"):
         Spec.of("models", {"use": "mine.py:MyModel", "preset": "papr"}, tmp_path)
     with pytest.raises(PluginError, match="model 'pca', preset: .*valid:"):
         Spec.of("models", {"use": "pca", "preset": "nobody's"})

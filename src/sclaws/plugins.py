@@ -108,8 +108,8 @@ class Spec:
     def of(cls, family: str, value: str | Mapping[str, Any], folder: Path | str = "") -> Spec:
         """Return the spec for ``"pca"`` or ``{"use": "pca", "dim": 16}``, with its class and fields checked.
 
-        ``name = "…"`` is what tables call it, and ``preset = "…"`` stands for the fields that the class lists under that
-        name in ``presets`` (those given beside it come first), unless the class has a field of that name.
+        ``name = "…"`` is what tables call it, and ``preset = "…"`` stands for the fields that the class lists under it
+        in ``presets`` (those given beside it come first), unless the class has a field of that name.
         """
         if not isinstance(value, (str, Mapping)):
             raise PluginError(f"{family}: {value!r} is no component; write a name, or a table with 'use' = a name")
