@@ -41,6 +41,9 @@ class Geneformer:
     -2 is paper C's). ``recipe`` "paper" is paper B's: max(1, ⌊10⁸ / cells⌋) epochs at most. ``max_updates``,
     ``lr`` and ``batch_size`` stand for the recipe's own when given. Time of a cell grows with its tokens, and with
     their square for long contexts; memory with the tokens of the training cells.
+
+    ``preset`` "paper-B-v2" is that recipe at its size; "paper-B-v1" (called nanoTxformer; arXiv 2503.02726) has the two
+    layers and the rate, its number of updates is not published; "paper-C" is the size and context of DenAdel et al.
     """
 
     size: str = "two-layer"
@@ -54,6 +57,11 @@ class Geneformer:
     precision: Literal["float32", "bfloat16"] = "float32"
     version: ClassVar[int] = 1
     has_loss: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper-B-v1": {"size": "two-layer", "lr": 1e-4, "batch_size": 32},
+        "paper-B-v2": {"size": "paper-B", "recipe": "paper", "context": 512},
+        "paper-C": {"size": "paper-C", "context": 2048, "layer": -2},
+    }
 
     def __post_init__(self) -> None:
         layers = _stack.parse(self.size, SIZES, NAME)[1]

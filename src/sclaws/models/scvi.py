@@ -11,7 +11,7 @@ import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -28,6 +28,10 @@ from sclaws.models._normalise import aligned, read_counts, totals, variable_gene
 from sclaws.protocols import Context, Floats, Ints, View
 
 _CONTEXT = Context(Path())
+_PAPER_B: Mapping[str, Any] = {
+    "n_latent": 16, "n_hidden": 512, "n_layers": 1, "n_genes": 750, "likelihood": "zinb", "lr": 1e-3, "batch_size": 512,
+    "max_updates": 19_531,
+}  # fmt: skip
 _EVALUATION = 2048  # cells at once when nothing is learned
 _UNUSED = ("l_encoder.", "decoder.px_r_decoder.")  # in the network of scvi-tools, but in no loss of ours
 
@@ -43,8 +47,9 @@ class SCVI:
     better one training stops, and the best weights are kept. The weight of the latent's divergence rises from 0 to 1
     over ``warmup`` steps.
 
-    Paper B, version 2 is n_hidden = 512, likelihood = "zinb", lr = 0.001, batch_size = 512, max_updates = 19531 (10⁷
-    cells seen), patience = 5; paper C is n_latent = 10, batch_size = 1024. Precision is float32, whatever is asked for.
+    ``preset`` "paper-B-v2" (arXiv 2503.02726) sees 10⁷ cells in 19,531 steps, "paper-B-v1" as many (its number is not
+    published) with the patience of scvi-tools; "paper-C" is DenAdel et al.'s. In all of them ``warmup`` is ours: theirs is
+    an epoch. Precision is float32, whatever is asked for.
     """
 
     n_latent: int = 16
@@ -60,6 +65,18 @@ class SCVI:
     patience: int = 10
     version: ClassVar[int] = 1
     has_loss: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper-B-v1": {**_PAPER_B, "patience": 45},
+        "paper-B-v2": {**_PAPER_B, "patience": 5},
+        "paper-C": {
+            "n_latent": 10,
+            "n_hidden": 128,
+            "n_genes": "all",
+            "likelihood": "nb",
+            "batch_size": 1024,
+            "lr": 1e-3,
+        },
+    }
 
     def __post_init__(self) -> None:
         for name in ("n_latent", "n_hidden", "n_layers", "max_updates", "lr", "check_every", "patience"):
