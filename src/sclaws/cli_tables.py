@@ -45,6 +45,7 @@ def fit(
     weights: Literal["none", "replicates"] = "none",
     loss: Literal["squares", "huber"] = "squares",
     delta: float = 1e-3,
+    where: str | None = None,
     train: str | None = None,
     test: str | None = None,
     baseline: str | None = None,
@@ -79,6 +80,8 @@ def fit(
         squares, or huber: residuals beyond delta count by their size alone
     delta
         where Huber's loss stops squaring, on the scale of the criterion
+    where
+        conditions for the rows that are looked at, such as 'signal==protein,umi_test==umi'
     train
         conditions for the rows that are fitted, such as 'cells<=0.11*max,umi<=300'; joined by and, max is per curve
     test
@@ -94,7 +97,7 @@ def fit(
 
     done = fit_file(
         table, out, law=law, x=x, y=y, by=by, replicate=replicate, criterion=criterion, weights=weights, loss=loss,
-        delta=delta, train=train, test=test, baseline=baseline, target=target, pool=pool, seed=seed,
+        delta=delta, where=where, train=train, test=test, baseline=baseline, target=target, pool=pool, seed=seed,
     )  # fmt: skip
     if json:
         print(as_json(done.plain))

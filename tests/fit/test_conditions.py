@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sclaws.errors import FitError, TableError
-from sclaws.fit import conditions
+from sclaws.fit import conditions, fit
 from sclaws.table import Table
 
 FRAME = pd.DataFrame({"umi": [1.0, 3.0, 10.0], "model": ["a", "b", "a"], "n cells": [5, 6, 7]})
@@ -88,3 +88,26 @@ def test_a_row_cannot_be_in_both():
 
 def test_masks_are_of_booleans():
     assert all(part.dtype == np.bool_ for part in conditions.parts(FRAME, None, None))
+
+
+def test_a_column_is_compared_with_a_column_and_all_is_the_level_of_that_name():
+    frame = pd.DataFrame({"umi_level": [5.0, 5.0, np.inf, np.inf], "umi_test_level": [5.0, np.inf, 5.0, np.inf]})
+    for text, wanted in {
+        "umi_test_level==umi_level": [0, 3],
+        "umi_test_level!=umi_level": [1, 2],
+        "umi_level==all": [2, 3],
+        "umi_level==all,umi_test_level<umi_level": [2],
+        "umi_level!=all": [0, 1],
+    }.items():
+        assert conditions.kept(Table(frame), text).frame.index.tolist() == wanted, text
+    with pytest.raises(FitError, match="--where 'umi_level==7': no row fulfils it"):
+        conditions.kept(Table(frame), "umi_level==7")
+
+
+def test_where_is_said_of_rows_before_curves_are_told_apart():
+    x = np.tile([1.0, 2, 4, 8, 16], 2)
+    frame = pd.DataFrame({"umi": x, "kind": ["a"] * 5 + ["b"] * 5, "mi": np.r_[np.log2(1 + x[:5]), -x[:5]]})
+    fits = fit(frame, "noise", x="umi", y="mi", by="kind", where="kind==a")
+    assert [one.curve["kind"] for one in fits] == ["a"]
+    with pytest.raises(FitError, match="held_out is a mask over all rows"):
+        fit(frame, "noise", x="umi", y="mi", where="kind==a", held_out=np.zeros(10, bool))

@@ -26,7 +26,7 @@ WORDS = {
         ({"fit": [{"law": "noise", "y": ["a"]}]}, StudyError, r"y = \['a'\] must be the name of a metric"),
         ({"fit": [{"law": "noise", "y": "los"}]}, StudyError, "no score gives 'los'; valid: information"),
         ({"fit": [{"law": "noise", "by": ["modl"]}]}, StudyError, "by: unknown column 'modl'; did you mean 'model'"),
-        ({"fit": [{"law": "noise", "where": "x"}]}, StudyError, "unknown key 'where'"),
+        ({"fit": [{"law": "noise", "among": "x"}]}, StudyError, "unknown key 'among'"),
         ({"fit": [{"law": 7}]}, PluginError, "laws: 7 is no component"),
         ({"grid": {"models": "pca"}}, StudyError, r"grid: write one \[\[grid\]\] table for each block"),
         ({"grid": []}, StudyError, "nothing would run"),

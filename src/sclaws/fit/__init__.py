@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from sclaws.errors import FitError, TableError
-from sclaws.fit import choice, extrapolation
+from sclaws.fit import choice, conditions, extrapolation
 from sclaws.fit.curves import stack
 from sclaws.fit.groups import Asked, Group, groups
 from sclaws.fit.judged import Rivals, judge, stub
@@ -55,6 +55,7 @@ def fit(
     weights: Weights = "none",
     loss: Loss = "squares",
     delta: float = 1e-3,
+    where: str | Sequence[str] | None = None,
     train: str | Sequence[str] | None = None,
     test: str | Sequence[str] | None = None,
     baseline: str | None = None,
@@ -72,18 +73,21 @@ def fit(
     ``weights`` "none" is plain least squares; "replicates" weighs each level by the spread of its rows. ``loss``
     "huber" stops squaring residuals beyond ``delta``, on the scale of the criterion.
 
-    ``train`` and ``test`` are conditions (:mod:`sclaws.fit.conditions`) for rows that are fitted and rows that are
-    predicted; ``held_out`` a mask over the table's rows that says the same. Rows at levels that are worse than a
-    ``baseline`` column ("none": whatever the table has) are shown and not fitted. Sampling errors are known from the
-    table's draws when y is its "value", else from a ``stderr`` column if one is named, else not at all. ``pool`` fits
-    the curves together, as a population, with priors, for laws that bring them (:mod:`sclaws.fit.pooling`); by default
-    those laws do, and ``False`` is least squares, curve by curve. ``seed`` fixes the ``n_draws`` joint draws of each
-    curve's parameters.
+    ``where`` is a condition (:mod:`sclaws.fit.conditions`) for rows that are looked at, ``train`` and ``test`` for rows
+    that are fitted and rows that are predicted; ``held_out`` a mask over the table's rows that says the same. Rows at
+    levels that are worse than a ``baseline`` column ("none": whatever the table has) are shown and not fitted. Sampling
+    errors are known from the table's draws when y is its "value", else from a ``stderr`` column if one is named, else
+    not at all. ``pool`` fits the curves together, as a population, with priors, for laws that bring them
+    (:mod:`sclaws.fit.pooling`); by default those laws do, and ``False`` is least squares, curve by curve. ``seed`` fixes
+    the ``n_draws`` joint draws of each curve's parameters.
 
     Raises ``TableError`` for rows that cannot be used (:meth:`sclaws.table.Table.points`) and ``FitError`` for a law
     that cannot be used with them. How it is done, and how far intervals can be trusted: docs/laws.md.
     """
     table = table if isinstance(table, Table) else Table(table.reset_index(drop=True))
+    if where is not None and held_out is not None:
+        raise FitError("held_out is a mask over all rows of the table: leave `where` out, and fit a table of some rows")
+    table = conditions.kept(table, where)
     huber = _valid("loss", loss, Loss) == "huber"
     asked = Asked(
         x=(columns := _named("x", x)),

@@ -1,7 +1,7 @@
 """Which rows are fitted and which are only predicted: conditions such as ``cells<=0.11*max, umi<=300``.
 
 A condition is a column, a sign (<= < >= > == !=) and a number, a share of the column's largest value in the curve
-(``0.3*max``), or, for == and !=, a word. Several are joined by *and*.
+(``0.3*max``), another column, or, for == and !=, a word; "all" is the level of that name. Several are joined by *and*.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,32 +27,39 @@ _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 HELP = "give COLUMN<=NUMBER, COLUMN>=0.4*max or COLUMN==WORD; several are joined by commas"
+ALL = {"all": np.inf}  # the level at which nothing is taken away, as tables write it
 NEAR = 1e-9  # 0.3*max of 10 is 3, whatever the last binary digit says
 
 
 @dataclass(frozen=True)
 class Condition:
-    """``column sign value``; ``share`` says that the value is a share of the column's largest in the curve."""
+    """``column sign value``; ``kind`` says that the value is meant, a share of the column's largest, or a column."""
 
     column: str
     sign: str
     value: float | str
-    share: bool
+    kind: Literal["itself", "share", "column"] = "itself"
 
     def holds(self, rows: pd.DataFrame) -> Mask:
         """Return which rows of one curve fulfil the condition; raises ``TableError`` for text that is compared."""
-        column = rows[self.column]
+        if isinstance(self.value, str) and self.kind != "column":
+            return np.asarray(_SIGNS[self.sign](rows[self.column].astype(str), self.value), dtype=bool)
+        numbers = self._numbers(rows[self.column])
         if isinstance(self.value, str):
-            return np.asarray(_SIGNS[self.sign](column.astype(str), self.value), dtype=bool)
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
-        if np.isnan(numbers).any():
-            found = column[np.isnan(numbers)].iloc[0]
-            raise TableError(f"condition on {self.column!r}: {found!r} is not a number; compare it with == or !=")
-        value = self.value * numbers.max() if self.share else self.value
+            value = self._numbers(rows[self.value])
+        else:
+            value = np.asarray(self.value * numbers.max() if self.kind == "share" else self.value)
         same = np.isclose(numbers, value, rtol=NEAR, atol=0)
         if self.sign in ("==", "!="):
             return same == (self.sign == "==")
         return np.where(same, "=" in self.sign, _SIGNS[self.sign](numbers, value)).astype(bool)
+
+    def _numbers(self, column: pd.Series[Any]) -> NDArray[np.float64]:
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
+        if np.isnan(numbers).any():
+            found = column[np.isnan(numbers)].iloc[0]
+            raise TableError(f"condition on {column.name!r}: {found!r} is not a number; compare it with == or !=")
+        return np.asarray(numbers)
 
 
 def parse(text: str | Sequence[str] | None, table: Table, option: str) -> list[Condition] | None:
@@ -70,12 +77,14 @@ def _parse(text: str, table: Table, option: str) -> Condition:
     sign = "==" if found["sign"] == "=" else found["sign"]
     table.column(found["column"])
     share = _SHARE.fullmatch(found["value"])
-    value = _number((share["share"] or "1") if share else found["value"])
+    if found["value"] in table.frame:
+        return Condition(found["column"], sign, found["value"], "column")
+    value = ALL.get(found["value"], _number((share["share"] or "1") if share else found["value"]))
     if value is not None:
-        return Condition(found["column"], sign, value, bool(share))
+        return Condition(found["column"], sign, value, "share" if share else "itself")
     if share or sign not in ("==", "!="):
         raise FitError(f"{option}: {found['value']!r} in {text.strip()!r} is not a number or a share of max; {HELP}")
-    return Condition(found["column"], sign, found["value"], False)
+    return Condition(found["column"], sign, found["value"])
 
 
 def _number(text: str) -> float | None:
@@ -101,6 +110,17 @@ def parts(rows: pd.DataFrame, train: list[Condition] | None, test: list[Conditio
     if (fitted & held).any():
         raise FitError(f"{int((fitted & held).sum())} row(s) are in both --train and --test; let the two exclude")
     return fitted, held
+
+
+def kept(table: Table, where: str | Sequence[str] | None) -> Table:
+    """Return the table of the rows that fulfil every condition; raises ``FitError`` when there are none."""
+    wanted = parse(where, table, "--where")
+    if wanted is None:
+        return table
+    mask = _all(table.frame, wanted)
+    if not mask.any():
+        raise FitError(f"--where {where!r}: no row fulfils it; compare it with the values in the table")
+    return table.where(mask)
 
 
 def _all(rows: pd.DataFrame, conditions: list[Condition]) -> Mask:

@@ -48,8 +48,8 @@ class SCVI:
     over ``warmup`` steps.
 
     ``preset`` "paper-B-v2" (arXiv 2503.02726) sees 10⁷ cells in 19,531 steps, "paper-B-v1" as many (its number is not
-    published) with the patience of scvi-tools; "paper-C" is DenAdel et al.'s. In all of them ``warmup`` is ours: theirs is
-    an epoch. Precision is float32, whatever is asked for.
+    published) with the patience of scvi-tools; "paper-C" is DenAdel et al.'s. In all of them ``warmup`` is ours: theirs
+    is an epoch. Precision is float32, whatever is asked for.
     """
 
     n_latent: int = 16

@@ -12,7 +12,7 @@ import pandas as pd
 
 from sclaws import fit
 from sclaws.errors import SclawsError, StudyError, did_you_mean
-from sclaws.fit import Fits
+from sclaws.fit import Fits, conditions
 from sclaws.fit.targets import RULES
 from sclaws.grid import Run, listed
 from sclaws.plugins import Spec
@@ -114,9 +114,9 @@ def _fit(table: Table, each: Mapping[str, Any], folder: Path) -> Fits:
         # Nothing taken away may be an infinite depth, as of noise that is not there: no place on a curve.
         finite = [np.isfinite(frame[name].astype(float)) for name in x if name in frame]
         frame = frame[np.logical_and.reduce([frame["metric"] == each["y"], *finite])].dropna(axis=1, how="all")
-    by = listed(each["by"]) if each.get("by") else curve_columns(frame, x)
+    chosen = conditions.kept(replace(table, frame=frame), each.get("where"))
+    by = listed(each["by"]) if each.get("by") else curve_columns(chosen.frame, x)
     how = {word: each[word] for word in HOW if word in each}
-    chosen = replace(table, frame=frame)
     return fit.fit(chosen, laws, x=x, y="value", by=by, replicate="replicate", **how)
 
 

@@ -12,7 +12,7 @@ from sclaws.grid import BLOCK, listed, table, unknown_words
 
 TOP = ("name", "out", "engine", "device", "keep", "axes", "grid", "fit", "profiles", *BLOCK)
 HOW = ("criterion", "weights", "loss", "delta", "train", "test", "baseline", "pool")  # as in the verb fit
-FIT = ("law", "x", "y", "by", "target", *HOW)
+FIT = ("law", "x", "y", "by", "where", "target", *HOW)
 KEEP = ("embeddings", "weights")
 DEVICES = ("cpu", "cuda")
 
