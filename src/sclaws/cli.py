@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,7 @@ app = App(
 for verb in (cli_tables.score, cli_tables.fit, cli_tables.design):
     app.command(verb)
 Profile = Annotated[str | None, Parameter(help="a profile of the study, such as smoke or laptop")]
+Signals = Annotated[Sequence[str], Parameter(negative="")]
 Out = Annotated[Path | None, Parameter(help="the folder for results, instead of the study's own")]
 
 
@@ -63,19 +65,35 @@ def demo(*, out: Out = None) -> int:
 
 
 @app.command
-def run(study: Path, *, profile: Profile = None, out: Out = None, dry_run: bool = False) -> int:
+def run(
+    study: Path,
+    *,
+    data: Path | None = None,
+    signal: Signals = (),
+    by: str | None = None,
+    profile: Profile = None,
+    out: Out = None,
+    dry_run: bool = False,
+) -> int:
     """Run a study, or what is missing of it: stop it any way you like, and run it again.
 
-    Examples: sclaws run study.toml; sclaws run study.toml --dry-run; sclaws run study.toml --profile smoke
+    Examples: sclaws run study.toml; sclaws run study.toml --dry-run; sclaws run study.toml --profile smoke;
+    sclaws run gowri-2025 --data cells.h5ad --profile laptop
 
     Parameters
     ----------
     study
-        the study's TOML file
+        the study's TOML file, or the name of a study that comes with sclaws (see sclaws list studies)
+    data
+        of a named study: your data; its study file is written to the working folder, to be read and changed
+    signal
+        of a named study: KIND=KEY, kinds protein, label, time, clone, neighbour; if nothing is said, what names suggest
+    by
+        of a named study: the column of obs (donor) whose groups train or are tested as a whole
     dry_run
         list what would run, with estimates of time and disk, and start nothing
     """
-    opened = _study(study, profile, out)
+    opened = _study(_written(study, data, signal, by), profile, out)
     if dry_run:
         opened.check()
         print(opened.listing())
@@ -115,15 +133,18 @@ def list_(family: str | None = None) -> int:
     Parameters
     ----------
     family
-        one of datasets, axes, signals, models, scores, laws, engines
+        one of datasets, axes, signals, models, scores, laws, engines, studies
     """
     from sclaws import plugins
     from sclaws.errors import did_you_mean
+    from sclaws.study import named
 
-    if family is not None and family not in plugins.FAMILIES:
-        raise StudyError(f"unknown family {family!r}; {did_you_mean(family, plugins.FAMILIES)}")
-    for name in [family] if family else plugins.FAMILIES:
-        print(f"{name}\n" + "\n".join(f"  {line}" for line in plugins.lines(name)))
+    families = (*plugins.FAMILIES, "studies")
+    if family is not None and family not in families:
+        raise StudyError(f"unknown family {family!r}; {did_you_mean(family, families)}")
+    for name in [family] if family else families:
+        lines = named.lines() if name == "studies" else plugins.lines(name)
+        print(f"{name}\n" + "\n".join(f"  {line}" for line in lines))
     return 0
 
 
@@ -168,6 +189,19 @@ def report(study: Path, *, profile: Profile = None, out: Out = None) -> int:
     Example: sclaws report study.toml
     """
     return _told(_study(study, profile, out).result())
+
+
+def _written(study: Path, data: Path | None, signal: Sequence[str], by: str | None) -> Path:
+    """Return the file of a study; one that has a name is settled on the data and written first."""
+    from sclaws.study import named
+
+    if study.suffix == ".toml" or study.exists():
+        if data is not None or signal or by:
+            raise StudyError(f"--data, --signal and --by are for studies that have a name; {study} says its own")
+        return study
+    file = named.write(str(study), data, signal, by)
+    print(f"study: {file}")
+    return file
 
 
 def _study(path: Path, profile: str | None, out: Path | None) -> Study:

@@ -78,8 +78,8 @@ def fit(
     levels that are worse than a ``baseline`` column ("none": whatever the table has) are shown and not fitted. Sampling
     errors are known from the table's draws when y is its "value", else from a ``stderr`` column if one is named, else
     not at all. ``pool`` fits the curves together, as a population, with priors, for laws that bring them
-    (:mod:`sclaws.fit.pooling`); by default those laws do, and ``False`` is least squares, curve by curve. ``seed`` fixes
-    the ``n_draws`` joint draws of each curve's parameters.
+    (:mod:`sclaws.fit.pooling`); by default those laws do, and ``False`` is least squares, curve by curve. ``seed``
+    fixes the ``n_draws`` joint draws of each curve's parameters.
 
     Raises ``TableError`` for rows that cannot be used (:meth:`sclaws.table.Table.points`) and ``FitError`` for a law
     that cannot be used with them. How it is done, and how far intervals can be trusted: docs/laws.md.

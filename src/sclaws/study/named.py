@@ -37,7 +37,7 @@ def names() -> list[str]:
 
 def lines() -> list[str]:
     """Return one line for each named study: its name, and what it is."""
-    return [f"{name}  {_template(name).splitlines()[0].lstrip('# ').split('$')[0]}" for name in names()]
+    return [f"{name}  {_template(name).splitlines()[0].removeprefix('# ').partition(':')[0]}" for name in names()]
 
 
 def write(name: str, data: Path | None, signals: Sequence[str] = (), by: str | None = None) -> Path:
@@ -167,7 +167,7 @@ def _asked(signals: Sequence[str], adata: Any) -> list[Asked]:
 
 
 def _suggested(adata: Any) -> list[Asked]:
-    """Return the signals that the names in a file suggest; one that needs a split of its own only if there is no other."""
+    """Return the signals that the names in a file suggest; one with a split of its own only if there is no other."""
     plain = [Asked("protein", key) for key in adata.obsm if "protein" in key.lower() or key.lower().startswith("adt")]
     plain += [Asked(kind, name) for name in adata.obs if (kind := _kind(name, adata.obs[name]))]
     special = [

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sclaws.plugins import Spec
 from sclaws.protocols import Engine
 from sclaws.store import Store
 from sclaws.study import check, collect, fitting, learning, told
+from sclaws.study import named as naming
 from sclaws.study import words as wording
 from sclaws.table import Table, write_csv
 from sclaws.trial import Done, Item, Settings
@@ -84,6 +85,19 @@ class Study:
         """Return the study in the text of a TOML file."""
         found = wording.settle(wording.parse(text, name), name, profile)
         return cls(found | ({"out": str(out)} if out else {}), folder, text)
+
+    @classmethod
+    def named(
+        cls,
+        name: str,
+        data: str | Path,
+        signals: Sequence[str] = (),
+        by: str | None = None,
+        profile: str | None = None,
+        out: str | Path | None = None,
+    ) -> Study:
+        """Return a study with a name, such as "gowri-2025", settled on data (:func:`sclaws.study.named.settled`)."""
+        return cls.parse(naming.settled(name, Path(data), signals, by), name, Path.cwd(), profile, out)
 
     @classmethod
     def of(cls, table: Mapping[str, Any], folder: str | Path = ".") -> Study:

@@ -36,7 +36,7 @@ def listing(plan: Plan, engine: Engine) -> str:
     lines = [f"  {number} x {kind}" for kind, number in sorted(kinds.items())]
     estimate = (
         f"about {duration(plan.seconds / workers)} on {workers} worker{'s' if workers > 1 else ''} "
-        f"(a rough guess until a tenth is done), {plan.megabytes:.1f} MB"
+        f"(a rough guess until a tenth is done; training that stops early takes less), {plan.megabytes:.1f} MB"
     )
     return "\n".join([*lines, _progress(plan), estimate if plan.items else "nothing is left to do"])
 

@@ -1,0 +1,131 @@
+"""Studies with a name: what they make of a user's data, and what they refuse."""
+
+import tomllib
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from sclaws.errors import DataError, StudyError
+from sclaws.study import Study, named
+from sclaws.testing import counts
+
+
+@pytest.fixture
+def cells(tmp_path, monkeypatch):
+    """A file of 600 cells with proteins and a label, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    adata = counts(n=600).to_adata()
+    adata.obs["cell_type"] = adata.obs.pop("label")
+    adata.write_h5ad("cells.h5ad")
+    return tmp_path / "cells.h5ad"
+
+
+def test_names_in_the_file_suggest_signals_and_the_data_give_the_levels(cells) -> None:
+    words = tomllib.loads(named.settled("gowri-2025", cells))
+    assert words["signals"] == [
+        {"use": "obsm", "key": "protein"},
+        {"use": "obs", "column": "cell_type", "kind": "label"},
+    ]
+    depth = anndata.read_h5ad(cells).X.sum(axis=1).mean()
+    depths = words["grid"][0]["levels"]["umis_per_cell"]
+    assert depths[-1] == "all"
+    assert depths[2] == pytest.approx(depth / 10, rel=0.01)  # a tenth is what the decomposition is asked for
+    assert depths == words["grid"][0]["levels"]["umis_per_cell"]
+    trained_alone, tested_alone = words["grid"][1], words["grid"][2]
+    assert (
+        set(trained_alone["levels"]["umis_per_cell"])
+        == set(tested_alone["test_levels"]["umis_per_cell"])
+        <= set(depths)
+    )
+    assert words["grid"][3]["levels"]["n_cells"][0] == round(600 * 0.65 / 8)
+    paper = words["profiles"]["paper"]["grid"][0]["levels"]
+    assert (len(paper["umis_per_cell"]), len(paper["n_cells"])) == (10, 10)
+
+
+@pytest.mark.parametrize("profile", [None, "smoke", "laptop", "paper"])
+def test_every_profile_is_a_study_whose_trials_can_be_priced(cells, profile) -> None:
+    study = Study.named("gowri-2025", cells, profile=profile)
+    study.check()
+    plan = study.plan()
+    assert plan.to_train == plan.n_trials > 0
+    if profile == "paper":
+        assert plan.n_trials == 4 * 3 * (10 * 10)  # models, replicates, depths and cells
+
+
+def test_the_smoke_profile_runs_and_ends_with_fits(cells, tmp_path) -> None:
+    result = Study.named("gowri-2025", cells, signals=["protein=protein"], profile="smoke", out=tmp_path / "out").run(
+        progress=False
+    )
+    assert result.failed == result.missing == 0
+    laws = set(result.fits.frame["law"])
+    assert laws == {"noise", "saturating-power"}
+    both = result.table.frame.query("n_cells_level == inf and umis_per_cell_level == umis_per_cell_test_level")
+    values = both[both.model.str.startswith("pca")].sort_values("umis_per_cell_level")["value"].to_numpy()
+    assert values[-1] > values[0]  # the deepest cells tell most
+
+
+def test_the_file_is_written_once_and_never_over_somebodys_changes(cells, tmp_path) -> None:
+    file = named.write("gowri-2025", cells)
+    assert named.write("gowri-2025", cells) == file
+    assert Study.read(file, profile="smoke").out == tmp_path / "cells-gowri-2025-smoke.sclaws"
+    file.write_text(file.read_text() + "# mine\n")
+    with pytest.raises(StudyError, match=r"cells-gowri-2025\.toml is there and says something else: run it as it is"):
+        named.write("gowri-2025", cells)
+
+
+def test_donors_stay_whole_if_asked(cells) -> None:
+    words = tomllib.loads(named.settled("gowri-2025", cells, ["label=cell_type"], by="donor"))
+    assert words["split"]["by"] == "donor"
+    assert words["signals"] == [{"use": "obs", "column": "cell_type", "kind": "label", "group": "donor"}]
+
+
+def test_partners_bring_a_split_of_their_own(cells) -> None:
+    adata = anndata.read_h5ad(cells)
+    adata.obs["clone"] = pd.Categorical([f"k{i // 2}" for i in range(600)])
+    adata.obsm["spatial"] = np.random.default_rng(0).uniform(size=(600, 2))
+    adata.write_h5ad(cells)
+    clone = tomllib.loads(named.settled("gowri-2025", cells, ["clone=clone"]))
+    assert (clone["split"]["by"], clone["signals"]) == ("clone", [{"use": "clone", "column": "clone"}])
+    near = tomllib.loads(named.settled("gowri-2025", cells, ["neighbour=spatial"]))
+    assert (near["split"]["by"], near["dataset"]["blocks"]) == ("block", 8)
+    assert near["signals"] == [{"use": "neighbour", "key": "spatial", "by": "block"}]
+    with pytest.raises(StudyError, match="a clone needs a split of its own: give it a study of its own, with --signal"):
+        named.settled("gowri-2025", cells, ["clone=clone", "protein=protein"])
+
+
+@pytest.mark.parametrize(
+    ("signals", "error", "match"),
+    [
+        (["protein"], StudyError, "--signal 'protein' is not KIND=KEY; kinds: protein .a matrix of obsm., label"),
+        (["colour=x"], StudyError, "--signal 'colour=x' is not KIND=KEY"),
+        (["protein=protien"], DataError, r"there is no obsm\['protien'\]; did you mean 'protein'[?]"),
+        (["label=celltype"], DataError, r"there is no obs\['celltype'\]; did you mean 'cell_type'[?]"),
+    ],
+)
+def test_signals_that_are_not_there_are_named(cells, signals, error, match) -> None:
+    with pytest.raises(error, match=match):
+        named.settled("gowri-2025", cells, signals)
+
+
+def test_nothing_that_looks_like_a_signal_is_told(cells) -> None:
+    adata = anndata.read_h5ad(cells)
+    del adata.obsm["protein"], adata.obs["cell_type"]
+    adata.write_h5ad(cells)
+    with pytest.raises(
+        DataError, match="nothing in these data is called like a signal .obs: donor; obsm: state.: name it"
+    ):
+        named.settled("gowri-2025", cells)
+
+
+def test_an_unknown_name_and_data_that_are_not_given(cells) -> None:
+    with pytest.raises(StudyError, match="gowri-2024: no such study file, and no study has this name; did you mean"):
+        named.write("gowri-2024", cells)
+    with pytest.raises(StudyError, match="gowri-2025 is a study of your data: add --data"):
+        named.write("gowri-2025", None)
+
+
+def test_every_named_study_has_a_line() -> None:
+    assert [line.split()[0] for line in named.lines()] == named.names()
+    assert all(len(line.split()) > 4 for line in named.lines())
