@@ -13,6 +13,7 @@ from sclaws.models.pca import PCA
 from sclaws.plugins import FAMILIES, Spec, names
 
 FIELDS = {
+    ("signals", "clone"): {"column": "clone"},
     ("signals", "obs"): {"column": "label"},
     ("signals", "obsm"): {"key": "protein"},
     ("models", "geneformer"): {"size": "16x1x2x2", "context": 64, "max_updates": 20},
@@ -24,7 +25,8 @@ FIELDS = {
     ("datasets", "gaussian-channel"): {"n_cells": 200},
     ("engines", "processes"): {"workers": 2},
 }
-OF_FILES = [("datasets", "h5ad"), ("models", "geneformer-checkpoint")]  # need a file, and have tests of their own
+# Need a file, and have tests of their own.
+OF_FILES = [("datasets", "h5ad"), ("models", "geneformer-checkpoint"), ("signals", "function")]
 MEMBERS = [(family, name) for family in FAMILIES for name in names(family) if (family, name) not in OF_FILES]
 
 
@@ -38,6 +40,10 @@ def test_member_conforms(family: str, name: str) -> None:
     [
         ("signals", {"use": "obs", "column": "label", "group": "donor"}),
         ("signals", {"use": "obsm", "key": "protein", "group": "donor"}),
+        ("signals", {"use": "obs", "column": "day", "bins": [4, 6]}),
+        ("signals", {"use": "obs", "column": "donor", "positive": "d3"}),
+        ("signals", {"use": "clone", "column": "clone", "time": "day", "early": [2, 4], "late": [6]}),
+        ("signals", {"use": "neighbour", "k": 1}),
         ("axes", {"use": "n_genes", "by": "expressed"}),
         ("models", {"use": "random-projection", "dim": 4, "on": "lognorm"}),
         ("scores", {"use": "gaussian", "margins": "as-is"}),

@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -68,11 +68,23 @@ def load(family: str, use: str, folder: Path | None = None) -> type:
 def _from_file(path: Path, name: str) -> type:
     if not path.is_file():
         raise PluginError(f"{path} does not exist: give 'file.py:Class' relative to the study file")
+    return _in_file(path, name, "class", inspect.isclass)  # type: ignore[no-any-return]
+
+
+def function(path: Path, name: str) -> Callable[..., Any]:
+    """Return the function of this name in a Python file, which is run once for each content that it has."""
+    if not path.is_file() or path.suffix != ".py":
+        what = "is no Python file (.py)" if path.is_file() else "does not exist"
+        raise PluginError(f"{path} {what}: give the path of one, relative to the study file")
+    return _in_file(path.resolve(), name, "function", inspect.isfunction)  # type: ignore[no-any-return]
+
+
+def _in_file(path: Path, name: str, kind: str, is_one: Callable[[Any], bool]) -> Any:
     module = _module(path, keys.file_digest(path))
-    if not inspect.isclass(found := getattr(module, name, None)):
-        classes = [n for n, v in vars(module).items() if inspect.isclass(v)]
-        raise PluginError(f"{path} has no class {name!r}: {did_you_mean(name, classes)}")
-    return found  # type: ignore[no-any-return]
+    if not is_one(found := getattr(module, name, None)):
+        others = [n for n, v in vars(module).items() if is_one(v)]
+        raise PluginError(f"{path} has no {kind} {name!r}: {did_you_mean(name, others)}")
+    return found
 
 
 @functools.cache

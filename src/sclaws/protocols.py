@@ -272,8 +272,8 @@ class Axis(Protocol):
 class Signal(Protocol):
     """What the embedding should know about: a label, proteins, a clone's other cell.
 
-    Optional: ``check(adata)`` raises ``DataError`` before any work is lost; ``by`` names the ``obs`` column whose
-    groups a split must not cut.
+    Optional: ``check(adata)`` raises ``DataError`` before any work is lost, and may return a sentence on what it found;
+    ``by`` names the ``obs`` column whose groups a split must not cut.
     """
 
     def pairs(self, view: View, embedding: Floats, *, seed: int) -> Pairs:

@@ -87,6 +87,11 @@ def test_what_cannot_be_scored_is_one_clear_error(x, y, message):
         sample(x, y, None, None)
 
 
+def test_a_constant_embedding_may_be_compared_with_that_of_a_partner():
+    """Which is constant, too; the scores then say that the embedding is, and 0 bits."""
+    assert not sample(np.ones((60, 3)), np.ones((60, 3)), None, None).y.std()
+
+
 def test_classes_too_small_are_left_out_and_named():
     y = np.repeat([0, 1, 2], [28, 29, 3])
     given, said = sample(X, y, np.arange(60), None).classes_of(5, "probe")

@@ -130,6 +130,10 @@ def test_groups_that_share_their_noise_widen_the_interval():
     assert np.std(aware.draws) == pytest.approx(aware.stderr, rel=4 / np.sqrt(128))
 
 
+def test_a_constant_embedding_knows_nothing_of_a_sister_either():
+    assert Gaussian().estimate(np.ones((60, 3)), np.ones((60, 3))).verdict == "the embedding is constant"
+
+
 def test_a_constant_embedding_knows_nothing_exactly():
     found = Gaussian().estimate(np.zeros((80, 4)), np.arange(80.0))
     assert (found.value, found.low, found.high, found.stderr) == (0, 0, 0, 0)

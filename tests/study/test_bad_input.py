@@ -77,6 +77,16 @@ def test_a_truncated_file(study: Path, monkeypatch, capsys) -> None:
     [
         ('signals = [{ use = "obs", column = "lable" }]\nscores = ["probe"]', "'lable'.*did you mean 'label'"),
         ('signals = [{ use = "obsm", key = "protien" }]', "'protien'.*did you mean 'protein'"),
+        (
+            'signals = [{ use = "clone", column = "clone" }]',
+            r"signal clone.* groups of obs\['clone'\] .*in training and in test.*split = . by = .clone.",
+        ),
+        (
+            'signals = ["neighbour"]',
+            r"signal neighbour: 9 groups of obs\['block'\] .*in training and in test.*split = . by = .block.",
+        ),
+        ('signals = [{ use = "neighbour", key = "X_spatial" }]', "no obsm.'X_spatial'.; did you mean 'spatial'"),
+        ('signals = [{ use = "function", path = "mine.py", call = "day" }]', "mine.py does not exist"),
         ('models = ["pcaa"]', "unknown model 'pcaa': did you mean 'pca'"),
         ('models = [{ use = "pca", dmi = 3 }]', "no field 'dmi': did you mean 'dim'"),
         ('[[fit]]\nlaw = "niose"', "unknown law 'niose': did you mean 'noise'"),

@@ -77,7 +77,7 @@ class Ungrouped(Wrapped):
 
 
 class Astray(Grouped):
-    by = "clone"
+    by = "patient"
 
 
 class GroupedBy(Grouped):
@@ -103,7 +103,7 @@ def test_promises_that_are_kept(signal):
         (Renumbered(), "ids are int64; uint64 is needed"),
         (Grouped(), "there are groups, and no `by`"),
         (Ungrouped(), "by = 'donor', and pairs has no groups"),
-        (Astray(), "by = 'clone' is no column of obs"),
+        (Astray(), "by = 'patient' is no column of obs"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )

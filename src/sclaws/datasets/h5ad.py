@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from sclaws import counts
+from sclaws.datasets import _blocks
 from sclaws.errors import DataError, did_you_mean
 
 
@@ -23,10 +24,15 @@ class H5ad:
 
     ``load`` gives ``X`` as (n_cells, n_genes) CSR float32 with sorted indices, ``obs``, ``var``, ``obsm`` (sparse ones
     made dense) and, if the file has it, ``uns["truth"]``; nothing else is kept in memory.
+
+    ``blocks = 8`` adds ``obs["block"]``: 8 x 8 blocks of equal numbers of cells in ``obsm["spatial"]``, for a split by
+    them; with ``sections``, a column of ``obs``, as many in each of its values, which then need not share coordinates.
     """
 
     path: str
     layer: str | None = None
+    blocks: int | None = None
+    sections: str | None = None
     version: ClassVar[int] = 1
 
     def load(self) -> anndata.AnnData:
@@ -44,7 +50,18 @@ class H5ad:
         )  # fmt: skip
         uns = {"truth": whole.uns["truth"]} if "truth" in whole.uns else {}
         obsm = {key: _dense(value) for key, value in whole.obsm.items()}
-        return anndata.AnnData(matrix, obs=whole.obs, var=whole.var, obsm=obsm, uns=uns)
+        made = anndata.AnnData(matrix, obs=whole.obs, var=whole.var, obsm=obsm, uns=uns)
+        return self._in_blocks(file, made)
+
+    def _in_blocks(self, file: Path, made: anndata.AnnData) -> anndata.AnnData:
+        if self.sections is not None and self.blocks is None:
+            raise DataError(f"{file}: sections = {self.sections!r} are cut into blocks; say how many by `blocks`")
+        if self.blocks is not None:
+            try:
+                made.obs["block"] = _blocks.blocks(made, self.blocks, self.sections)
+            except DataError as error:
+                raise DataError(f"{file}: {error}") from error
+        return made
 
     @property
     def _where(self) -> str:

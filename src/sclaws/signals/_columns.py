@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from sclaws.errors import DataError, did_you_mean
 from sclaws.protocols import Floats, Ints, Pairs, View
 
+_CELLS_PER_CLASS = 10  # a label with fewer cells a class, on average, is rather a quantity or a name of each cell
+_WHOLE_NUMBERS = 50  # more distinct whole numbers than this may be minutes, and the user has to say
+
 
 def column(obs: pd.DataFrame, name: str) -> pd.Series[Any]:
     """Return a column of ``obs``; raise ``DataError`` with the nearest name when there is none."""
@@ -49,3 +52,26 @@ def check_group(obs: pd.DataFrame, group: str | None) -> None:
     """Raise ``DataError`` when the column of groups is absent, empty, or the same for all cells."""
     if group is not None and len(names := codes(column(obs, group))[1]) < 2:
         raise DataError(f"obs[{group!r}] has {len(names)} groups; at least 2 are needed to keep groups apart")
+
+
+def check_label(what: str, found: Ints, names: list[str], quantity: str) -> None:
+    """Raise ``DataError`` for a label (n,), -1 where missing, of one class or of hardly any cells a class.
+
+    ``quantity`` is what to do if it is none: 'use kind = "continuous"'.
+    """
+    classes, known = np.unique(found[found >= 0]), int((found >= 0).sum())
+    if len(classes) == 0:
+        raise DataError(f"{what} is missing for all {len(found)} cells")
+    if len(classes) == 1:
+        raise DataError(f"{what} is {names[classes[0]]!r} for every cell: a label needs at least two classes")
+    if known < _CELLS_PER_CLASS * len(classes):
+        raise DataError(
+            f"{what} has {len(classes)} classes for {known} cells, too few cells a class; "
+            f"if it is a quantity {quantity}, otherwise merge its classes"
+        )
+
+
+def check_decided(what: str, values: pd.Series[Any], remedy: str) -> None:
+    """Raise ``DataError`` for so many whole numbers that they may be classes or a quantity."""
+    if pd.api.types.is_integer_dtype(values.dtype) and (n := values.nunique()) > _WHOLE_NUMBERS:
+        raise DataError(f"{what} has {n} whole numbers, which may be classes or a quantity; {remedy}")

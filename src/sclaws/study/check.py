@@ -64,9 +64,8 @@ def _data(dataset: Spec, runs: Sequence[Run]) -> Iterator[str]:
     depth = f", {view.totals.mean():,.0f} per cell in the mean" if view.counts else ""
     yield f"{dataset.label}: {view.n_obs:,} cells x {view.n_vars:,} features{depth}"
     for signal in dict.fromkeys(run.signal for run in runs if run.signal):
-        if hasattr(built := signal.build(), "check"):
-            built.check(view.source.adata)
-        yield f"signal {signal.label}: found"
+        found = built.check(view.source.adata) if hasattr(built := signal.build(), "check") else None
+        yield f"signal {signal.label}: {found or 'found'}"
     for trial in dict.fromkeys(_bare(run.trial) for run in runs):
         for spec in dict.fromkeys(spec for run in runs for spec in (run.signal, run.score) if spec):
             if by := getattr(spec.build(), "by", None):

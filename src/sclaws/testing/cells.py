@@ -13,7 +13,10 @@ from sclaws.view import View
 
 
 def counts(n: int = 240, p: int = 60, seed: int = 0) -> View:
-    """Return a view of simulated counts with a label, a donor, proteins and a state, for checks and tests."""
+    """Return a view of simulated counts for checks and tests.
+
+    With a label, a donor, proteins and a state; clones of four cells, on day 2, 4, 6 and 6; places in nine blocks.
+    """
     rng = np.random.default_rng(seed)
     state = rng.normal(size=(n, 1))
     rates = np.exp(rng.normal(0, 0.7, p) + state * rng.normal(0, 0.8, (1, p)))
@@ -25,6 +28,10 @@ def counts(n: int = 240, p: int = 60, seed: int = 0) -> View:
     adata.obs["donor"] = pd.Categorical([f"d{i % 8}" for i in range(n)])
     adata.obsm["protein"] = state + rng.normal(0, 0.3, (n, 2))
     adata.obsm["state"] = state
+    adata.obs["clone"] = pd.Categorical([f"k{i // 4}" for i in range(n)])
+    adata.obs["day"] = [(2, 4, 6, 6)[i % 4] for i in range(n)]
+    adata.obsm["spatial"] = places = rng.uniform(0, 3, (n, 2))
+    adata.obs["block"] = pd.Categorical([f"{x}-{y}" for x, y in places.astype(int)])
     return View.of(adata)
 
 

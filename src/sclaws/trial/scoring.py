@@ -39,6 +39,7 @@ class TestCells:
         """Embedding and signal side by side; the signal comes from the cells as they were before corruption."""
         signal = self._run.signal
         assert signal is not None
+        signal.refuse_change()  # of a file of functions, say, since the study was read
         built = signal.build()
         if by := getattr(built, "by", None):
             refuse_cut_groups(data.parts(self._run.trial), by, f"signal {signal.label}")
