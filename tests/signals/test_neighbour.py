@@ -202,3 +202,13 @@ def test_a_split_by_block_keeps_neighbours_on_one_side_in_real_tissue(shared):
     assert set(made.y[:, 0]) <= set(parts.test.rows)
     with pytest.raises(DataError, match=r"64 groups of obs\['block'\].*in training and in test"):
         refuse_cut_groups(Split(test=0.25).parts(View.of(adata), seed=0), "block", "signal neighbour")
+
+
+def test_fewer_cells_may_be_asked_of_the_same_neighbours():
+    adata = scattered()
+    every, few = partners(Neighbour(), adata)[1], partners(Neighbour(n=100), adata)[1]
+    asked = few >= 0
+    assert asked.sum() == 100
+    np.testing.assert_array_equal(few[asked], every[asked])
+    with pytest.raises(DataError, match="signal neighbour: n = 0 must be 1 or more"):
+        Neighbour(n=0)

@@ -87,10 +87,14 @@ def test_partners_bring_a_split_of_their_own(cells) -> None:
     adata.obsm["spatial"] = np.random.default_rng(0).uniform(size=(600, 2))
     adata.write_h5ad(cells)
     clone = tomllib.loads(named.settled("gowri-2025", cells, ["clone=clone"]))
-    assert (clone["split"]["by"], clone["signals"]) == ("clone", [{"use": "clone", "column": "clone"}])
+    assert (clone["split"]["by"], clone["split"]["test"], clone["signals"]) == (
+        "clone",
+        0.5,
+        [{"use": "clone", "column": "clone"}],
+    )
     near = tomllib.loads(named.settled("gowri-2025", cells, ["neighbour=spatial"]))
-    assert (near["split"]["by"], near["dataset"]["blocks"]) == ("block", 8)
-    assert near["signals"] == [{"use": "neighbour", "key": "spatial", "by": "block"}]
+    assert (near["split"]["by"], near["dataset"]["blocks"]) == ("block", 12)
+    assert near["signals"] == [{"use": "neighbour", "key": "spatial", "by": "block", "n": 3000}]
     with pytest.raises(StudyError, match="a clone needs a split of its own: give it a study of its own, with --signal"):
         named.settled("gowri-2025", cells, ["clone=clone", "protein=protein"])
 
@@ -111,9 +115,9 @@ def test_signals_that_are_not_there_are_named(cells, signals, error, match) -> N
 
 def test_nothing_that_looks_like_a_signal_is_told(cells) -> None:
     adata = anndata.read_h5ad(cells)
-    del adata.obsm["protein"], adata.obs["cell_type"]
+    del adata.obsm["protein"], adata.obsm["spatial"], adata.obs["cell_type"], adata.obs["clone"]
     adata.write_h5ad(cells)
-    with pytest.raises(DataError, match="nothing .* is called like a signal .obs: donor; obsm: state.: name it"):
+    with pytest.raises(DataError, match="nothing .* is called like a signal .obs: .*donor.*; obsm: state.: name it"):
         named.settled("gowri-2025", cells)
 
 

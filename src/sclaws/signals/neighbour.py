@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from sclaws.errors import DataError, did_you_mean
-from sclaws.hashing import mix
+from sclaws.hashing import mix, ranked
 from sclaws.protocols import Floats, Ids, Ints, Pairs, View
 from sclaws.signals import _columns
 
@@ -26,17 +26,21 @@ class Neighbour:
 
     A neighbour is looked for inside the cell's own block of ``obs[by]``, and a split must keep blocks whole. Pairs of
     one block overlap and depend on each other, so blocks are also what scores resample: twenty or more in the test part
-    make for intervals that are both honest and narrow.
+    make for intervals that are both honest and narrow. ``n`` cells at most are asked (any may be the neighbour): pairs
+    repeat each other, so thousands more hardly add to what blocks can tell, and cost time.
     """
 
     key: str = "spatial"
     k: int = 4
     by: str = "block"
+    n: int | None = None
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise DataError(f"signal neighbour: k = {self.k} must be 1 or more")
+        if self.n is not None and self.n < 1:
+            raise DataError(f"signal neighbour: n = {self.n} must be 1 or more")
 
     def check(self, adata: Any) -> str:
         """Return how many cells and blocks there are; raise ``DataError`` for places or blocks that cannot be used."""
@@ -61,6 +65,9 @@ class Neighbour:
         blocks, ids = self._blocks(places, view.obs), view.cell_ids
         rows = np.concatenate(blocks)
         others = np.concatenate([block[_neighbours(places[block], ids[block], self.k, seed)] for block in blocks])
+        if self.n is not None:
+            asked = ranked(ids[rows], seed)[: self.n]
+            rows, others = rows[asked], others[asked]
         groups = _columns.codes(view.obs[self.by])[0]
         return Pairs(embedding[rows], embedding[others], rows, ids[rows], groups[rows])
 

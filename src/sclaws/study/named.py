@@ -24,7 +24,8 @@ KINDS: Mapping[str, str] = {
     "clone": "a column of obs",
     "neighbour": "coordinates in obsm",
 }
-_BLOCKS = 8  # squares a side into which a tissue is cut, so that neighbours train or are tested together
+_BLOCKS = 12  # squares a side into which a tissue is cut, so that neighbours train or are tested together
+_PAIRS = 3000  # of neighbours that are scored
 _SHARES = {"test": 0.25, "valid": 0.1}
 _SHALLOWEST = 10.0  # UMI per cell: the published end of the grid
 
@@ -73,7 +74,7 @@ def settled(name: str, data: Path, signals: Sequence[str] = (), by: str | None =
     if by:
         split["by"] = by
     elif special == ["clone"]:
-        split["by"] = asked[0].key
+        split |= {"test": 0.5, "by": asked[0].key}  # as published: clones are few, and each gives one pair
     elif special == ["neighbour"]:
         dataset["blocks"], split["by"] = _BLOCKS, "block"
     labels = [each.kind == "label" for each in asked]
@@ -143,7 +144,7 @@ class Asked:
         if self.kind == "clone":
             return {"use": "clone", "column": self.key}
         if self.kind == "neighbour":
-            return {"use": "neighbour", "key": self.key, "by": by}
+            return {"use": "neighbour", "key": self.key, "by": by, "n": _PAIRS}
         group = {"group": by} if by else {}
         if self.kind == "protein":
             return {"use": "obsm", "key": self.key, **group}
@@ -158,9 +159,9 @@ def _asked(signals: Sequence[str], adata: Any) -> list[Asked]:
             raise StudyError(
                 f"--signal {text!r} is not KIND=KEY; kinds: " + ", ".join(f"{k} ({v})" for k, v in KINDS.items())
             )
-        there = adata.obsm if kind in ("protein", "neighbour") else adata.obs
+        where = "obsm" if kind in ("protein", "neighbour") else "obs"
+        there = getattr(adata, where)
         if key not in there:
-            where = "obsm" if there is adata.obsm else "obs"
             raise DataError(f"--signal {text}: there is no {where}[{key!r}]; {did_you_mean(key, there)}")
         found.append(Asked(kind, key))
     return found
