@@ -124,7 +124,7 @@ def test_nothing_that_looks_like_a_signal_is_told(cells) -> None:
 def test_an_unknown_name_and_data_that_are_not_given(cells) -> None:
     with pytest.raises(StudyError, match="gowri-2024: no such study file, and no study has this name; did you mean"):
         named.write("gowri-2024", cells)
-    with pytest.raises(StudyError, match="gowri-2025 is a study of your data: add --data"):
+    with pytest.raises(StudyError, match="gowri-2025 is a study of your data: add --data FILE"):
         named.write("gowri-2025", None)
 
 

@@ -1,0 +1,148 @@
+"""A named study of counts: which signals a file of cells offers, and the grid that its depth and size allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sclaws.errors import DataError, StudyError, did_you_mean
+from sclaws.plugins import Spec
+from sclaws.study.toml_text import levels, listing, place, toml
+
+KINDS: Mapping[str, str] = {
+    "protein": "a matrix of obsm",
+    "label": "a column of obs",
+    "time": "a column of obs with numbers",
+    "clone": "a column of obs",
+    "neighbour": "coordinates in obsm",
+}
+_BLOCKS = 12  # squares a side into which a tissue is cut, so that neighbours train or are tested together
+_PAIRS = 3000  # of neighbours that are scored
+_SHARES = {"test": 0.25, "valid": 0.1}
+_SHALLOWEST = 10.0  # UMI per cell: the published end of the grid
+
+
+def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
+    """Return what the template of a study of counts leaves open, as TOML. One load of the file.
+
+    ``signals`` are KIND=KEY (:data:`KINDS`); without any, what the file's names suggest.
+    """
+    loaded = Spec.of("datasets", {"use": "h5ad", "path": str(data.absolute())}).build().load()
+    asked = _asked(signals, loaded) if signals else _suggested(loaded)
+    special = sorted({each.kind for each in asked} & {"clone", "neighbour"})
+    if special and (len(special) > 1 or any(each.kind not in special for each in asked)):
+        raise StudyError(
+            f"a {special[0]} needs a split of its own: give it a study of its own, with --signal {special[0]}=… alone"
+        )
+    dataset: dict[str, Any] = {"use": "h5ad", "path": place(data)}
+    split: dict[str, Any] = dict(_SHARES)
+    if by:
+        split["by"] = by
+    elif special == ["clone"]:
+        split |= {"test": 0.5, "by": asked[0].key}  # as published: clones are few, and each gives one pair
+    elif special == ["neighbour"]:
+        dataset["blocks"], split["by"] = _BLOCKS, "block"
+    labels = [each.kind == "label" for each in asked]
+    depth, cells = float(loaded.X.sum() / loaded.n_obs), loaded.n_obs * (1 - sum(_SHARES.values()))
+    return _grids(depth, cells) | {
+        "signal_words": listing([each.said for each in asked]),
+        "dataset": toml(dataset),
+        "split": toml(split),
+        "signals": "[\n" + "".join(f"  {toml(each.words(split.get('by')))},\n" for each in asked) + "]",
+        "quick": "gaussian" if not any(labels) else "probe" if all(labels) else "ksg",
+        "ceiling": '\nceiling = "bound"' if any(labels) else "",
+    }
+
+
+# ── levels ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _grids(depth: float, cells: float) -> dict[str, str]:
+    """Return the grids as TOML: depths from 10 UMI per cell over a tenth to all, cells from 100 to all."""
+    tenth = depth / 10
+    low = min(_SHALLOWEST, tenth / 4)
+    below, above = np.geomspace(low, tenth, 3)[:-1], np.geomspace(tenth, depth, 4)[:-1]
+    few = [c for c in (100, 1000) if c < cells / 2]
+    return {
+        "depths": levels([*below, *above]),
+        "some_depths": levels([below[-1], tenth, above[-1]]),
+        "cells": levels(np.geomspace(min(100.0, cells / 8), cells, 5)[:-1], whole=True),
+        "few_cells": levels(few or [cells / 4], whole=True),
+        "paper_depths": levels(np.geomspace(low, depth, 10)[:-1]),
+        "paper_cells": levels(np.geomspace(min(100.0, cells / 8), cells, 10)[:-1], whole=True),
+    }
+
+
+# ── signals ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class Asked:
+    """A signal of a kind, under a key of the data."""
+
+    kind: str
+    key: str
+
+    @property
+    def said(self) -> str:
+        """What it is, in words."""
+        return {
+            "protein": f"proteins ({self.key})",
+            "neighbour": "a spatial neighbour",
+            "clone": "a clone's other cell",
+        }.get(self.kind, self.key)
+
+    def words(self, by: str | None) -> dict[str, Any]:
+        """Return the component's words; ``by`` is the column whose groups the split keeps whole."""
+        if self.kind == "clone":
+            return {"use": "clone", "column": self.key}
+        if self.kind == "neighbour":
+            return {"use": "neighbour", "key": self.key, "by": by, "n": _PAIRS}
+        group = {"group": by} if by else {}
+        if self.kind == "protein":
+            return {"use": "obsm", "key": self.key, **group}
+        return {"use": "obs", "column": self.key, "kind": "label" if self.kind == "label" else "continuous", **group}
+
+
+def _asked(signals: Sequence[str], adata: Any) -> list[Asked]:
+    found = []
+    for text in signals:
+        kind, _, key = text.partition("=")
+        if kind not in KINDS or not key:
+            raise StudyError(
+                f"--signal {text!r} is not KIND=KEY; kinds: " + ", ".join(f"{k} ({v})" for k, v in KINDS.items())
+            )
+        where = "obsm" if kind in ("protein", "neighbour") else "obs"
+        there = getattr(adata, where)
+        if key not in there:
+            raise DataError(f"--signal {text}: there is no {where}[{key!r}]; {did_you_mean(key, there)}")
+        found.append(Asked(kind, key))
+    return found
+
+
+def _suggested(adata: Any) -> list[Asked]:
+    """Return the signals that the names in a file suggest; one with a split of its own only if there is no other."""
+    plain = [Asked("protein", key) for key in adata.obsm if "protein" in key.lower() or key.lower().startswith("adt")]
+    plain += [Asked(kind, name) for name in adata.obs if (kind := _kind(name, adata.obs[name]))]
+    special = [
+        Asked("clone", name)
+        for name in adata.obs
+        if name.lower() in ("clone", "clone_id", "clonal_id", "barcode_clone")
+    ]
+    special += [Asked("neighbour", key) for key in adata.obsm if key.lower() in ("spatial", "x_spatial")]
+    if found := plain or special[:1]:
+        return found
+    raise DataError(
+        f"nothing in these data is called like a signal (obs: {', '.join(adata.obs) or 'none'}; obsm: "
+        f"{', '.join(adata.obsm) or 'none'}): name it with --signal KIND=KEY, kinds: {', '.join(KINDS)}"
+    )
+
+
+def _kind(name: str, column: pd.Series[Any]) -> str | None:
+    low = name.lower()
+    if low.startswith(("cell_type", "celltype", "cluster")):
+        return "label" if 1 < column.nunique() <= len(column) / 10 else None
+    if "time" in low and pd.api.types.is_float_dtype(column.dtype):
+        return "time"
+    return None
