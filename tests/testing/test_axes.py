@@ -148,7 +148,7 @@ def test_promises_that_are_kept(axis):
         (Generous(), "level 20 was asked for, and measure says {'n': 40.0}"),
         (Wordless(), "measure gave {'n': nan}"),
         (Unplaced(), "on = 'columns'"),
-        (Refusing(), "level 20 was refused, on counts and on other values: never; never"),
+        (Refusing(), "level 20 was refused, on counts, on other values and on sequences: never; never; never"),
         (Genes(), "features were not chosen once"),
         (BatchWise(), "corruption of a cell depends on the other cells, or on their order"),
         (CellWise(), "corruption of a feature depends on the other features"),
