@@ -162,7 +162,7 @@ def test_the_embedding_is_the_mean_over_residues_alone(parts):
     codes[2, 9:] = codes[3, 1:] = codes[4] = PADDING
     adata = anndata.AnnData(codes)
     adata.var_names = parts[0].feature_names
-    trained = ESM2(size="16x2x2", dim=None).untrained(parts[0], seed=4)
+    trained = ESM2(size="16x2x2", dim="all").untrained(parts[0], seed=4)
     found = trained.embed(View.of(adata))
     assert found.shape == (6, 16)
     for row, mean in zip(codes, found, strict=True):
@@ -250,7 +250,7 @@ def test_too_few_sequences_are_told(parts):
     with pytest.raises(ModelError, match="3 training sequences, and 5 are needed; lower dim"):
         QUICK.untrained(parts[0].take(np.arange(3)), seed=0)
     with pytest.raises(ModelError, match="0 training sequences, and 1 are needed"):
-        ESM2(size="16x1x2", dim=None).fit(parts[0].take(np.arange(0)), parts[1], seed=0)
+        ESM2(size="16x1x2", dim="all").fit(parts[0].take(np.arange(0)), parts[1], seed=0)
 
 
 def test_a_missing_package_is_told(parts, monkeypatch):
@@ -273,7 +273,7 @@ def test_saved_it_is_the_same_and_transformers_reads_it(trained, folder, parts):
 
 
 def test_as_it_is_the_folder_learns_nothing(trained, folder, parts):
-    model = ESM2(path=str(folder), learn="nothing", dim=None)
+    model = ESM2(path=str(folder), learn="nothing", dim="all")
     assert not model.trains
     assert ESM2(path=str(folder), learn="nothing").trains, "the axes are learned"
     found = model.fit(*parts[:2], seed=0)

@@ -91,7 +91,9 @@ def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise ModelError(f"{NAME} needs a package that is missing ({error}): pip install 'sclaws[sequences]'") from error
+        raise ModelError(
+            f"{NAME} needs a package that is missing ({error}): pip install 'sclaws[sequences]'"
+        ) from error
     return transformers
 
 

@@ -43,7 +43,7 @@ class ESM2:
     published size (theirs), 1e-4 for a folder, 0.004 x 64 / width otherwise.
 
     The embedding is the mean over residues of the last layer's states, along their ``dim`` principal components in (at
-    most 2,000) training sequences; ``None``: all of the width. Only a folder as it is, with ``dim = None``, learns
+    most 2,000) training sequences; "all" of the width as it is. Only a folder as it is, with ``dim = "all"``, learns
     nothing at all. Measured on one core, size 64x2x4, 329 residues, batches of 16: 41,000 tokens a CPU second in
     training and 110,000 in embedding. The square of a sequence's length enters.
     """
@@ -51,7 +51,7 @@ class ESM2:
     size: str = "64x2x4"
     path: str | None = None
     learn: Literal["nothing", "all"] = "all"
-    dim: int | None = 16
+    dim: int | Literal["all"] = 16
     max_updates: int = 1000
     lr: float | None = None
     batch_size: int = 16
@@ -66,17 +66,17 @@ class ESM2:
             if getattr(self, name) not in known:
                 raise PluginError(f"{NAME}: {name} = {getattr(self, name)!r} is none of {', '.join(known)}")
         for name in ("dim", "max_updates", "lr", "batch_size", "patience"):
-            if (value := getattr(self, name)) is not None and not value > 0:
+            if (value := getattr(self, name)) not in (None, "all") and not value > 0:
                 raise PluginError(f"{NAME}: {name} = {value} must be above 0")
         if self.path is None and self.learn == "nothing":
             raise PluginError(f'{NAME}: learn = "nothing" is for a folder: give its path, or untrained = true')
-        if self.path is None and self.dim is not None and self.dim > width:
+        if self.path is None and self.dim != "all" and self.dim > width:
             raise PluginError(f"{NAME}: dim = {self.dim} is above the width of {self.size}, {width}; lower it")
 
     @property
     def trains(self) -> bool:
         """Whether anything is learned from the training sequences: weights, or the axes of the embedding."""
-        return self.learn == "all" or self.dim is not None
+        return self.learn == "all" or self.dim != "all"
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedESM2:
         """Train, or take the folder as it is; stop on validation sequences."""
@@ -124,7 +124,7 @@ class ESM2:
         if self.path is None:
             return _esm.network(_esm.parse(self.size), seed)
         net = _esm.read(Path(self.path))
-        if self.dim is not None and self.dim > (width := _esm.shape_of(net).width):
+        if self.dim != "all" and self.dim > (width := _esm.shape_of(net).width):
             raise ModelError(f"{NAME}: dim = {self.dim} is above the width of {self.path}, {width}; lower it")
         return net
 
@@ -138,7 +138,7 @@ class ESM2:
 
     def _finished(self, net: Any, train: View, proteins: Proteins, seed: int, context: Context) -> TrainedESM2:
         mean, axes = np.zeros(0), np.zeros((0, 0))
-        if self.dim is not None:
+        if self.dim != "all":
             some = _enough(proteins.take(np.sort(ranked(proteins.cells, seed)[:_COMPONENTS])), self.dim + 1)
             with _training.precise(context.device, self.precision):
                 mean, axes = _components(_esm_states.means(net, some, context.device), self.dim)
