@@ -186,6 +186,20 @@ def test_gelu_in_one_pass_is_theirs():
     np.testing.assert_allclose(theirs_on(net, row), theirs_on(plain, row), atol=1e-5)
 
 
+def test_gradients_in_training_are_those_of_the_network_itself():
+    """Weights are handed in from outside, with the words tied to the decoder: both gradients must come together."""
+    net = _esm.network(_esm.parse("16x2x2"), 0)
+    foretell = _esm_states.foreteller(net)
+    ids = torch.from_numpy(np.random.default_rng(0).integers(4, 24, size=(3, 10)))
+    asked = torch.zeros(3, 10, dtype=torch.bool)
+    asked[:, 4] = True
+    outside = {f"net.{name}": w.detach().clone().requires_grad_() for name, w in _esm.weights(net).items()}
+    torch.func.functional_call(foretell, outside, (ids, None, asked)).square().sum().backward()
+    net(input_ids=ids).logits[asked].square().sum().backward()
+    for name, w in _esm.weights(net).items():
+        np.testing.assert_allclose(outside[f"net.{name}"].grad, w.grad, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
 # ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     ("size", "millions"), [("t6_8M", 8), ("t12_35M", 35), ("t30_150M", 150), ("t33_650M", 650), ("16x2x2", 0)]

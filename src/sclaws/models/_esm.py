@@ -99,13 +99,15 @@ def _transformers() -> Any:
 
 def quick(net: Any) -> Any:
     """Let a network's layers take the gelu in one pass; transformers' five make a step on a CPU a quarter longer."""
+    for layer in net.esm.encoder.layer:
+        layer.intermediate.forward = functools.partial(_in_one_pass, layer.intermediate.dense)
+    return net
+
+
+def _in_one_pass(dense: Any, states: Any) -> Any:
     from torch.nn.functional import gelu
 
-    for layer in net.esm.encoder.layer:
-        layer.intermediate.forward = functools.partial(
-            lambda dense, states: gelu(dense(states)), layer.intermediate.dense
-        )
-    return net
+    return gelu(dense(states))
 
 
 def weights(net: Any) -> dict[str, Any]:
