@@ -65,7 +65,8 @@ def _value(row: Any, name: str) -> str:
 
 def _cells(fits: pd.DataFrame, table: Table) -> None:
     print(
-        "cells at full depth\n\n| signal | model | fewest cells | all cells | gain of all (95 %) | verdict |\n|---|---|---|---|---|---|"
+        "cells at full depth\n\n| signal | model | fewest cells | all cells | gain (95 %) | verdict |\n"
+        "|---|---|---|---|---|---|"
     )
     full = table.frame[
         (table.frame["umis_per_cell_level"] == np.inf) & (table.frame["umis_per_cell_test_level"] == np.inf)

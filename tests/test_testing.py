@@ -11,11 +11,13 @@ from sclaws import testing
 from sclaws.errors import PluginError
 from sclaws.models.pca import PCA
 from sclaws.plugins import FAMILIES, Spec, names
+from sclaws.residues import GAP, PADDING
 
 FIELDS = {
     ("signals", "clone"): {"column": "clone"},
     ("signals", "obs"): {"column": "label"},
     ("signals", "obsm"): {"key": "protein"},
+    ("models", "esm2"): {"size": "16x1x2", "dim": 4, "max_updates": 10},
     ("models", "geneformer"): {"size": "16x1x2x2", "context": 64, "max_updates": 20},
     ("models", "masked-reconstruction"): {"size": "8x1x2x2", "max_updates": 20},
     ("models", "pca"): {"dim": 4},
@@ -25,8 +27,12 @@ FIELDS = {
     ("datasets", "gaussian-channel"): {"n_cells": 200},
     ("engines", "processes"): {"workers": 2},
 }
-# Need a file, and have tests of their own.
-OF_FILES = [("datasets", "h5ad"), ("models", "geneformer-checkpoint"), ("signals", "function")]
+OF_FILES = [
+    ("datasets", "h5ad"),
+    ("datasets", "sequences"),
+    ("models", "geneformer-checkpoint"),
+    ("signals", "function"),
+]  # need a file, and have tests of their own
 MEMBERS = [(family, name) for family in FAMILIES for name in names(family) if (family, name) not in OF_FILES]
 
 
@@ -57,6 +63,11 @@ def test_member_conforms_with_other_fields(family: str, fields: dict[str, object
 def test_the_h5ad_file_conforms(tmp_path) -> None:
     testing.counts().to_adata().write_h5ad(tmp_path / "cells.h5ad")
     testing.conforms("datasets", Spec.of("datasets", {"use": "h5ad", "path": "cells.h5ad"}, tmp_path).build())
+
+
+def test_the_file_of_sequences_conforms(tmp_path) -> None:
+    (tmp_path / "some.fasta").write_text(">a\nMKVLWAA\n>b\nMKILWFEQ\n")
+    testing.conforms("datasets", Spec.of("datasets", {"use": "sequences", "path": "some.fasta"}, tmp_path).build())
 
 
 def test_every_family_is_checked() -> None:
@@ -96,3 +107,7 @@ def test_the_cells_are_what_they_are_said_to_be() -> None:
     assert np.array_equal(other.cell_ids, view.cell_ids)
     assert np.array_equal(testing.cells.values(other), np.log1p(view.to_adata().X.toarray()))
     assert isinstance(view.to_adata(), anndata.AnnData)
+    sequences = testing.cells.sequences(300, 50, seed=4)
+    assert np.array_equal(sequences.cell_ids, view.cell_ids)
+    assert testing.cells.values(sequences).dtype == np.int8
+    assert set(np.unique(testing.cells.values(sequences))) == {*range(20), GAP, PADDING}

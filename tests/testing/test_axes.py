@@ -8,6 +8,7 @@ import pytest
 from sclaws import testing
 from sclaws.errors import DataError
 from sclaws.hashing import mix, ranked
+from sclaws.substitution import Substitute
 from sclaws.testing import cells
 from sclaws.thinning import Thin
 
@@ -134,7 +135,31 @@ class LevelWise(Depth):
         return Thin.keep(fraction, int(mix(np.uint64(1e6 * fraction)) >> np.uint64(33)))
 
 
-@pytest.mark.parametrize("axis", [Cells(), Depth()], ids=lambda axis: type(axis).__name__)
+class Residues:
+    """Substitutes residues by their hashes, at a rate of 1 / level: what follows breaks it."""
+
+    on = "values"
+
+    def prepare(self, train, level, *, seed):
+        if train.counts or cells.values(train).dtype.kind == "f":
+            raise DataError("no residues")
+        refuse(level, 1e6)
+        return lambda view: view.corrupt(Substitute(1 / level, self.seed(seed, level)))
+
+    def seed(self, seed, level):
+        return seed
+
+    def measure(self, view):
+        rates = [corruption.rate for corruption in view.applied]
+        return {"odds": 1 / rates[0]} if rates else {}
+
+
+class ResiduesAnew(Residues):
+    def seed(self, seed, level):
+        return seed + int(level)
+
+
+@pytest.mark.parametrize("axis", [Cells(), Depth(), Residues()], ids=lambda axis: type(axis).__name__)
 def test_promises_that_are_kept(axis):
     testing.conforms("axes", axis)
 
@@ -148,11 +173,15 @@ def test_promises_that_are_kept(axis):
         (Generous(), "level 20 was asked for, and measure says {'n': 40.0}"),
         (Wordless(), "measure gave {'n': nan}"),
         (Unplaced(), "on = 'columns'"),
-        (Refusing(), "level 20 was refused, on counts and on other values: never; never"),
+        (Refusing(), "level 20 was refused, on counts, on other values and on sequences: never; never; never"),
         (Genes(), "features were not chosen once"),
         (BatchWise(), "corruption of a cell depends on the other cells, or on their order"),
         (CellWise(), "corruption of a feature depends on the other features"),
-        (LevelWise(), "levels are not nested"),
+        (LevelWise(), "levels are not nested: a lower one keeps molecules"),
+        (
+            ResiduesAnew(),
+            "levels are not nested: what a higher one changes, a lower one does not change in the same way",
+        ),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )

@@ -15,7 +15,7 @@ _LOW, _HIGH = 20.0, 40.0
 
 
 def check(axis: Any) -> None:
-    """Raise ``AssertionError`` unless this is an axis that has levels 20 and 40 on counts, or on values."""
+    """Raise ``AssertionError`` unless this is an axis that has levels 20 and 40 on counts, values or sequences."""
     assert axis.on in ("rows", "values", "features"), f"on = {axis.on!r}"
     view = _accepted(axis)
     train, other = view.take(np.arange(160)), view.take(np.arange(160, 240))
@@ -33,15 +33,17 @@ def check(axis: Any) -> None:
 
 
 def _accepted(axis: Any) -> View:
-    """Return counts, or values for an axis that is not for counts."""
+    """Return counts, or the first of the other kinds of values that the axis is for."""
     refusals = []
-    for view in (cells.counts(), cells.measured()):
+    for view in (cells.counts(), cells.measured(), cells.sequences()):
         try:
             axis.prepare(view, _LOW, seed=3)
             return view
         except DataError as error:
             refusals.append(str(error))
-    raise AssertionError(f"level {_LOW:g} was refused, on counts and on other values: {'; '.join(refusals)}")
+    raise AssertionError(
+        f"level {_LOW:g} was refused, on counts, on other values and on sequences: {'; '.join(refusals)}"
+    )
 
 
 def _rows(recipe: Any, train: View, other: View, some: View, more: View) -> None:
@@ -71,6 +73,10 @@ def _values(recipe: Any, train: View, other: View, some: View, more: View) -> No
     if train.counts:
         nested = (whole <= cells.values(more)).all()
         assert nested, "levels are not nested: a lower one keeps molecules that a higher one does not"
+    elif np.issubdtype(whole.dtype, np.integer):
+        changed = cells.values(more) != cells.values(train)
+        nested = np.array_equal(whole[changed], cells.values(more)[changed])
+        assert nested, "levels are not nested: what a higher one changes, a lower one does not change in the same way"
 
 
 def _refused(axis: Any, train: View, level: float) -> None:

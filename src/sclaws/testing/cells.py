@@ -1,4 +1,4 @@
-"""The cells that members are checked on: counts, and the same cells measured in another way."""
+"""The cells that members are checked on: counts, the same cells measured in another way, and sequences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sclaws.residues import AMINO_ACIDS, GAP, PADDING
 from sclaws.view import View
 
 
@@ -39,6 +40,19 @@ def measured(n: int = 240, p: int = 60, seed: int = 0) -> View:
     """Return the same cells with dense values that are no counts."""
     adata = counts(n, p, seed).to_adata()
     adata.X = np.log1p(adata.X.toarray())
+    return View.of(adata)
+
+
+def sequences(n: int = 240, p: int = 60, seed: int = 0) -> View:
+    """Return the same cells as sequences: codes of residues; some have gaps, and some end before the others."""
+    rng = np.random.default_rng(seed)
+    adata = counts(n, p, seed).to_adata()
+    high = (adata.obs["label"] == "high").to_numpy()
+    families = rng.integers(len(AMINO_ACIDS), size=(2, p))
+    codes = np.where(rng.random((n, p)) < 0.2, rng.integers(len(AMINO_ACIDS), size=(n, p)), families[high.astype(int)])
+    codes[rng.random((n, p)) < 0.02] = GAP
+    codes[np.arange(p) >= rng.integers(p - 10, p + 1, size=(n, 1))] = PADDING
+    adata.X = codes.astype(np.int8)
     return View.of(adata)
 
 
