@@ -17,6 +17,7 @@ FIELDS = {
     ("signals", "obsm"): {"key": "protein"},
     ("models", "geneformer"): {"size": "16x1x2x2", "context": 64, "max_updates": 20},
     ("models", "masked-reconstruction"): {"size": "8x1x2x2", "max_updates": 20},
+    ("models", "mobilenet"): {"dim": 4, "max_updates": 4, "batch_size": 32},
     ("models", "pca"): {"dim": 4},
     ("models", "random-projection"): {"dim": 4},
     ("models", "scvi"): {"n_latent": 4, "n_hidden": 16, "max_updates": 20},
@@ -24,7 +25,12 @@ FIELDS = {
     ("datasets", "gaussian-channel"): {"n_cells": 200},
     ("engines", "processes"): {"workers": 2},
 }
-OF_FILES = [("datasets", "h5ad"), ("models", "geneformer-checkpoint")]  # need a file, and have tests of their own
+# These need a file, and have tests of their own.
+OF_FILES = [("datasets", "h5ad"), ("datasets", "images"), ("models", "geneformer-checkpoint")]
+    ("datasets", "h5ad"),
+    ("datasets", "images"),
+    ("models", "geneformer-checkpoint"),
+]  # need a file, and have tests of their own
 MEMBERS = [(family, name) for family in FAMILIES for name in names(family) if (family, name) not in OF_FILES]
 
 
@@ -39,6 +45,7 @@ def test_member_conforms(family: str, name: str) -> None:
         ("signals", {"use": "obs", "column": "label", "group": "donor"}),
         ("signals", {"use": "obsm", "key": "protein", "group": "donor"}),
         ("axes", {"use": "n_genes", "by": "expressed"}),
+        ("models", {"use": "mobilenet", "dim": None, "max_updates": 2, "size": 32}),
         ("models", {"use": "random-projection", "dim": 4, "on": "lognorm"}),
         ("scores", {"use": "gaussian", "margins": "as-is"}),
     ],
@@ -90,3 +97,9 @@ def test_the_cells_are_what_they_are_said_to_be() -> None:
     assert np.array_equal(other.cell_ids, view.cell_ids)
     assert np.array_equal(testing.cells.values(other), np.log1p(view.to_adata().X.toarray()))
     assert isinstance(view.to_adata(), anndata.AnnData)
+    seen = testing.cells.images(30, side=12, seed=4).to_adata()
+    pixels = seen.X.reshape(30, 12, 12)
+    lines, columns = (pixels.mean(axis=axis).std(axis=1) for axis in (2, 1))
+    assert (np.where(lines > columns, "high", "low") == seen.obs["label"]).all()
+    assert pixels.min() >= 0
+    assert pixels.max() <= 1
