@@ -20,6 +20,7 @@ FIELDS = {
     ("models", "esm2"): {"size": "16x1x2", "dim": 4, "max_updates": 10},
     ("models", "geneformer"): {"size": "16x1x2x2", "context": 64, "max_updates": 20},
     ("models", "masked-reconstruction"): {"size": "8x1x2x2", "max_updates": 20},
+    ("models", "mobilenet"): {"dim": 4, "max_updates": 4, "batch_size": 32},
     ("models", "pca"): {"dim": 4},
     ("models", "random-projection"): {"dim": 4},
     ("models", "scvi"): {"n_latent": 4, "n_hidden": 16, "max_updates": 20},
@@ -29,6 +30,7 @@ FIELDS = {
 }
 OF_FILES = [
     ("datasets", "h5ad"),
+    ("datasets", "images"),
     ("datasets", "sequences"),
     ("models", "geneformer-checkpoint"),
     ("signals", "function"),
@@ -51,6 +53,7 @@ def test_member_conforms(family: str, name: str) -> None:
         ("signals", {"use": "clone", "column": "clone", "time": "day", "early": [2, 4], "late": [6]}),
         ("signals", {"use": "neighbour", "k": 1}),
         ("axes", {"use": "n_genes", "by": "expressed"}),
+        ("models", {"use": "mobilenet", "dim": None, "max_updates": 2, "size": 32}),
         ("models", {"use": "random-projection", "dim": 4, "on": "lognorm"}),
         ("scores", {"use": "gaussian", "margins": "as-is"}),
     ],
@@ -111,3 +114,9 @@ def test_the_cells_are_what_they_are_said_to_be() -> None:
     assert np.array_equal(sequences.cell_ids, view.cell_ids)
     assert testing.cells.values(sequences).dtype == np.int8
     assert set(np.unique(testing.cells.values(sequences))) == {*range(20), GAP, PADDING}
+    seen = testing.cells.images(30, side=12, seed=4).to_adata()
+    pixels = seen.X.reshape(30, 12, 12)
+    lines, columns = (pixels.mean(axis=axis).std(axis=1) for axis in (2, 1))
+    assert (np.where(lines > columns, "high", "low") == seen.obs["label"]).all()
+    assert pixels.min() >= 0
+    assert pixels.max() <= 1

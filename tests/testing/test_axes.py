@@ -120,6 +120,37 @@ class DrawnByCell:
         return values.astype(float)
 
 
+@dataclass(frozen=True)
+class Blurred:
+    """Averages over the pixels that are there, whichever."""
+
+    strict: bool
+
+    def apply(self, block):
+        if self.strict and len(block.feature_ids) < 60:
+            raise DataError("give whole images")
+        values = block.values.toarray() if hasattr(block.values, "toarray") else block.values
+        return values / 2 + values.mean(axis=1, keepdims=True) / 2
+
+
+class Blur:
+    """An axis of images alone, whose levels say nothing; ``strict`` refuses parts of an image, as it must."""
+
+    on = "values"
+
+    def __init__(self, strict, of_images=True):
+        self.strict, self.of_images = strict, of_images
+
+    def prepare(self, train, level, *, seed):
+        if "channel" not in train.var and self.of_images:
+            raise DataError("no images")
+        refuse(level, 100)
+        return lambda view: view.corrupt(Blurred(self.strict))
+
+    def measure(self, view):
+        return {"blur": 20.0}
+
+
 class BatchWise(Depth):
     def corruption(self, fraction, seed):
         return Drawn(fraction, seed)
@@ -159,7 +190,9 @@ class ResiduesAnew(Residues):
         return seed + int(level)
 
 
-@pytest.mark.parametrize("axis", [Cells(), Depth(), Residues()], ids=lambda axis: type(axis).__name__)
+@pytest.mark.parametrize(
+    "axis", [Cells(), Depth(), Residues(), Blur(strict=True)], ids=lambda axis: type(axis).__name__
+)
 def test_promises_that_are_kept(axis):
     testing.conforms("axes", axis)
 
@@ -173,7 +206,7 @@ def test_promises_that_are_kept(axis):
         (Generous(), "level 20 was asked for, and measure says {'n': 40.0}"),
         (Wordless(), "measure gave {'n': nan}"),
         (Unplaced(), "on = 'columns'"),
-        (Refusing(), "level 20 was refused, on counts, on other values and on sequences: never; never; never"),
+        (Refusing(), "level 20 was refused, on counts, other values, images and sequences: never; never; never; never"),
         (Genes(), "features were not chosen once"),
         (BatchWise(), "corruption of a cell depends on the other cells, or on their order"),
         (CellWise(), "corruption of a feature depends on the other features"),
@@ -182,6 +215,8 @@ def test_promises_that_are_kept(axis):
             ResiduesAnew(),
             "levels are not nested: what a higher one changes, a lower one does not change in the same way",
         ),
+        (Blur(strict=False), "corruption of a feature depends on the other features"),
+        (Blur(strict=True, of_images=False), "a feature is not corrupted without the others"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )

@@ -286,7 +286,7 @@ def test_promises_that_are_kept(model):
         (Overflowed(), "history, row 2: train_loss is inf; a finite number is needed"),
         (Listed(), "history, row 1 is 1.5"),
         (Wordy(), "speed: cells_per_second is 'many'"),
-        (Picky(), "fit refused counts, other values and sequences: 150 cells are not to my liking"),
+        (Picky(), "fit refused counts, other values, images and sequences: 150 cells are not to my liking"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )

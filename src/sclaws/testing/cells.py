@@ -1,4 +1,4 @@
-"""The cells that members are checked on: counts, the same cells measured in another way, and sequences."""
+"""The cells that members are checked on: counts, the same cells measured in another way, images and sequences."""
 
 from __future__ import annotations
 
@@ -54,6 +54,26 @@ def sequences(n: int = 240, p: int = 60, seed: int = 0) -> View:
     codes[np.arange(p) >= rng.integers(p - 10, p + 1, size=(n, 1))] = PADDING
     adata.X = codes.astype(np.int8)
     return View.of(adata)
+
+
+def images(n: int = 240, side: int = 48, seed: int = 0) -> View:
+    """Return a view of grey images: a bright stripe, which lies for the label "high" and stands for "low"."""
+    rng = np.random.default_rng(seed)
+    lies = rng.random(n) < 0.5
+    grey = rng.uniform(0, 0.4, (n, side, side)).astype(np.float32)
+    for image, flat, at in zip(grey, lies, rng.integers(side - side // 6, size=n), strict=True):
+        stripe = slice(at, at + side // 6)
+        image[(stripe, slice(None)) if flat else (slice(None), stripe)] += 0.6
+    y, x = np.divmod(np.arange(side * side), side)
+    return View.of(
+        anndata.AnnData(
+            grey.reshape(n, -1),
+            obs=pd.DataFrame(
+                {"label": pd.Categorical(np.where(lies, "high", "low"))}, index=[f"s{seed}-i{i}" for i in range(n)]
+            ),
+            var=pd.DataFrame({"y": y, "x": x, "channel": 0}, index=[f"y{j}x{i}c0" for j, i in zip(y, x, strict=True)]),
+        )
+    )
 
 
 def values(view: View) -> Any:

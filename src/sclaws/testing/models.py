@@ -22,7 +22,7 @@ _GENES = (slice(None), slice(7))
 
 
 def check(model: Any) -> None:
-    """Raise ``AssertionError`` unless this is a model of counts, of values that are no counts, or of sequences."""
+    """Raise ``AssertionError`` unless this is a model of counts, of other values, of images or of sequences."""
     view, trained = _accepted(model)
     before = cells.values(view)
     train, valid, test = _parts(view)
@@ -46,13 +46,13 @@ def check(model: Any) -> None:
 
 def _accepted(model: Any) -> tuple[View, Any]:
     refusals = []
-    for view in (cells.counts(), cells.measured(), cells.sequences()):
+    for view in (cells.counts(), cells.measured(), cells.images(), cells.sequences()):
         train, valid, _ = _parts(view)
         try:
             return view, _call(model.fit, train, valid, seed=1)
         except ModelError as error:
             refusals.append(str(error))
-    raise AssertionError(f"fit refused counts, other values and sequences: {'; '.join(refusals)}")
+    raise AssertionError(f"fit refused counts, other values, images and sequences: {'; '.join(refusals)}")
 
 
 def _parts(view: View) -> tuple[View, View, View]:
