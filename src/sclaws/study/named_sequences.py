@@ -14,7 +14,7 @@ from sclaws.plugins import Spec
 from sclaws.study.toml_text import levels, place, toml
 
 SEQUENCES = ("sequence", "seq", "aa", "protein")
-DATES = ("date", "decimal_date", "collection_date", "num_date")
+DATES = ("decimal_date", "num_date", "date", "collection_date")  # numbers first: days are written in many ways
 _TRAINED = 0.65
 
 
