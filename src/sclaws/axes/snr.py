@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from sclaws.additive_noise import AdditiveNoise
 from sclaws.errors import DataError
 from sclaws.protocols import Recipe, View
@@ -34,6 +36,8 @@ class Snr:
         """Return the recipe for noise of variance ``1 / level``."""
         if train.counts:
             raise DataError("snr adds normal noise, and these values are counts; use the axis umis_per_cell")
+        if next(train.take(np.arange(1)).batches()).values.dtype.kind in "iu":
+            raise DataError("snr adds normal noise, and these values are codes; use the axis intact_odds")
         if not level > 0:
             raise DataError(f'snr = {level:g} must be above 0 (u = 1 / variance of the noise); write "all" for none')
         return Noisy(1.0 / math.sqrt(level), seed)
