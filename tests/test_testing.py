@@ -27,10 +27,6 @@ FIELDS = {
 }
 # These need a file, and have tests of their own.
 OF_FILES = [("datasets", "h5ad"), ("datasets", "images"), ("models", "geneformer-checkpoint")]
-    ("datasets", "h5ad"),
-    ("datasets", "images"),
-    ("models", "geneformer-checkpoint"),
-]  # need a file, and have tests of their own
 MEMBERS = [(family, name) for family in FAMILIES for name in names(family) if (family, name) not in OF_FILES]
 
 
