@@ -36,9 +36,9 @@ def test_depth_is_reached_and_recipe_carries_over(view: View, mode: str) -> None
     recipe = UmisPerCell(mode).prepare(view, full / 4, seed=1)
     # five standard errors of a mean of binomials, and the floor's loss of at most one molecule a gene
     slack = 5 * np.sqrt(full / 4 / 400) + 200 / 400
-    for cells in (view, view.take(np.arange(200))):
-        expected = cells.totals.mean() / 4
-        assert abs(UmisPerCell().measure(recipe(cells))["umis_per_cell"] - expected) < slack
+    for some in (view, view.take(np.arange(200))):
+        expected = some.totals.mean() / 4
+        assert abs(UmisPerCell().measure(recipe(some))["umis_per_cell"] - expected) < slack
     with pytest.raises(DataError, match=r"umis_per_cell = 1e\+06 is not above 0 and within the"):
         UmisPerCell(mode).prepare(view, 1e6, seed=1)
 
