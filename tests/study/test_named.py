@@ -131,3 +131,105 @@ def test_an_unknown_name_and_data_that_are_not_given(cells) -> None:
 def test_every_named_study_has_a_line() -> None:
     assert [line.split()[0] for line in named.lines()] == named.names()
     assert all(len(line.split()) > 4 for line in named.lines())
+
+
+# ── images and sequences ─────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """An .npz of 400 images of 12 pixels a side, in three classes that differ in their brightness."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    digit = rng.integers(3, size=400)
+    pixels = rng.uniform(0, 60, size=(400, 12, 12)) + 60 * digit[:, None, None]
+    np.savez(tmp_path / "digits.npz", x_train=pixels.astype(np.uint8), y_train=digit)
+    return tmp_path / "digits.npz"
+
+
+def test_images_give_classes_and_resolutions(images) -> None:
+    words = tomllib.loads(named.settled("gowri-2025-images", images))
+    assert (words["dataset"]["images"], words["dataset"]["labels"]) == ("x_train", "y_train")
+    assert words["signals"][0] == {"use": "obs", "column": "label", "kind": "label"}
+    assert {each["positive"] for each in words["signals"][1:]} < {"0", "1", "2"}
+    resolutions = words["grid"][3]["levels"]["resolution"]
+    assert resolutions[0] == 2
+    assert resolutions[-2] < 12
+    assert set(words["grid"][4]["levels"]["resolution"]) < set(resolutions)
+
+
+def test_the_smoke_profile_of_images_runs(images, tmp_path) -> None:
+    result = Study.named("gowri-2025-images", images, profile="smoke", out=tmp_path / "out").run(progress=False)
+    assert result.failed == result.missing == 0
+    every = result.table.frame.query("model == 'pca' and snr_level == inf and resolution_level == inf")
+    full = every[~every["signal"].str.contains("positive")]["value"].max()
+    assert full > 0.8 * np.log2(3)  # brightness tells the three classes apart
+
+
+@pytest.fixture
+def proteins(tmp_path, monkeypatch):
+    """A table of 400 proteins whose residues change with the year."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    year = rng.uniform(1990, 2010, size=400)
+    letters = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
+    old, new = rng.integers(20, size=(2, 60))
+    swept = (year[:, None] - 1990) / 20 > rng.uniform(size=60)
+    other = rng.random((400, 60)) < 0.02
+    codes = np.where(other, rng.integers(20, size=(400, 60)), np.where(swept, new, old))
+    table = pd.DataFrame({"aa": ["".join(letters[row]) for row in codes], "decimal_date": year.round(2)})
+    table.to_csv(tmp_path / "flu.tsv", sep="\t", index=False)
+    return tmp_path / "flu.tsv"
+
+
+def test_the_smoke_profile_of_sequences_runs(proteins, tmp_path) -> None:
+    words = tomllib.loads(named.settled("gowri-2025-sequences", proteins))
+    assert (words["dataset"]["sequence"], words["dataset"]["date"]) == ("aa", "decimal_date")
+    study = Study.named("gowri-2025-sequences", proteins, profile="smoke", out=tmp_path / "out")
+    result = study.run(progress=False)
+    assert result.failed == result.missing == 0
+    pca = result.table.frame.query(
+        "model == 'pca' and intact_odds_level == intact_odds_test_level and n_cells_level == inf"
+    )
+    values = pca.set_index("intact_odds_level")["value"]
+    assert values[np.inf] > values[1.0] + 0.5  # half of the residues wrong: much of the date is gone
+    assert set(result.fits.frame["law"]) == {"noise", "saturating-power"}
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "match"),
+    [
+        ("gowri-2025-sequences", "flu.fasta", ">a\nACD\n", r"flu\.fasta is FASTA, which has no dates: bring a table"),
+        (
+            "gowri-2025-sequences",
+            "flu.tsv",
+            "aa\tday\nACD\t1\n",
+            "has the columns aa, day; one has to hold dates: --signal",
+        ),
+        (
+            "gowri-2025-sequences",
+            "flu.csv",
+            "date,day\n1,1\n",
+            "one has to hold sequences, called sequence or seq or aa",
+        ),
+        ("gowri-2025-images", "photo.npz", "no arrays", "neither a folder of images nor an .npz of arrays"),
+        ("gowri-2025", "cells.h5ad", "no cells", "cannot be read: it is no HDF5 file"),
+    ],
+)
+def test_data_of_another_kind_are_refused(tmp_path, monkeypatch, name, file, content, match) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(DataError, match=match):
+        named.settled(name, tmp_path / file)
+    with pytest.raises(DataError, match="nowhere does not exist; give the path of your data"):
+        named.settled(name, tmp_path / "nowhere")
+
+
+def test_words_that_mean_nothing_there_are_refused(images, proteins) -> None:
+    with pytest.raises(StudyError, match="a study of images asks for the label, .*: no --signal, --by"):
+        named.settled("gowri-2025-images", images, ["label=label"])
+    with pytest.raises(StudyError, match="'label=x': a study of sequences asks for a date; write date=COLUMN"):
+        named.settled("gowri-2025-sequences", proteins, ["label=x"])
+    with pytest.raises(StudyError, match="keeps copies of a sequence together"):
+        named.settled("gowri-2025-sequences", proteins, by="country")
+    np.savez("other.npz", pictures=np.zeros((3, 2, 2)))
+    with pytest.raises(DataError, match="has the arrays pictures; name them images and labels, x_train and y_train"):
+        named.settled("gowri-2025-images", images.parent / "other.npz")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,16 @@ SUMMARY = ("value", "low", "high", "stderr", "unit", "n", "verdict")
 def table(runs: Sequence[Run], store: Store) -> Table:
     """Return the table of what is stored of these runs. Time and memory grow with the number of runs."""
     axes = fitting.axes(runs)
+    settings = {s for run in runs for s in (*run.trial.levels, *run.test_levels)}
+    corrupting = {s.name for s in settings if s.axis.type.on == "values"}  # type: ignore[attr-defined]
     several = len({run.trial.split for run in runs}) > 1
     records = {record["key"]: record for record in store.read_runs([run.key for run in runs])}
     trials: dict[str, dict[str, Any]] = {key: store.trial(key) or {} for key in {run.trial.key for run in runs}}
     rows, draws = [], {}
     for run in (run for run in runs if run.key in records):
         record = records[run.key]
-        common = _common(run, axes, trials[run.trial.key].get("measured", {}), record["measured_test"])
+        measured = trials[run.trial.key].get("measured", {}), record["measured_test"]
+        common = _common(run, axes, corrupting, *measured)
         for metric, estimate in sorted(record["estimates"].items()):
             summary = {name: estimate[name] for name in SUMMARY}
             if "entropy" in estimate["details"]:
@@ -46,9 +49,13 @@ def table(runs: Sequence[Run], store: Store) -> Table:
 
 
 def _common(
-    run: Run, axes: Sequence[str], measured: Mapping[str, float], tested: Mapping[str, float]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the columns that name a run, and the measured and nominal columns; the level "all" is infinite."""
+    run: Run, axes: Sequence[str], corrupting: Collection[str], measured: Mapping[str, float],
+    tested: Mapping[str, float],
+) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+    """Return the columns that name a run, and the measured and nominal columns; the level "all" is infinite.
+
+    Axes that corrupt values have a level on the test side, too, whether or not there is something left to measure.
+    """
     trial = run.trial
     named = {
         "trial": trial.key,
@@ -63,7 +70,7 @@ def _common(
     train = {s.name: s.level for s in trial.levels}
     test = {s.name: s.level for s in run.test_levels}
     nominal = {f"{name}_level": train.get(name, np.inf) for name in axes}
-    nominal |= {f"{name}_test_level": test.get(name, np.inf) for name in axes if f"{name}_test" in _suffixed(tested)}
+    nominal |= {f"{name}_test_level": test.get(name, np.inf) for name in axes if name in corrupting}
     return named, {**measured, **_suffixed(tested), **nominal}
 
 
