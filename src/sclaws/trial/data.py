@@ -169,10 +169,10 @@ DEFAULT_AXES = ("n_cells", "umis_per_cell", "n_genes")
 
 
 def _measure(settings: Iterable[Setting], view: View, on: tuple[str, ...]) -> dict[str, float]:
-    """Measure every axis in use, and for counts the three usual ones, on a view."""
+    """Measure every axis in use and the number of cells, and for counts the three usual ones, on a view."""
     specs = {s.name: s.axis for s in settings}
-    if view.counts:
-        specs |= {name: Spec.of("axes", name) for name in DEFAULT_AXES if name not in specs}
+    usual = DEFAULT_AXES if view.counts else ("n_cells",)
+    specs |= {name: Spec.of("axes", name) for name in usual if name not in specs}
     axes = [spec.build() for spec in specs.values()]
     return {k: v for axis in axes if axis.on in on for k, v in axis.measure(view).items()}
 
