@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sclaws.errors import DataError, StudyError, did_you_mean
 from sclaws.study import named_counts, named_images, named_sequences
+from sclaws.study.toml_text import stem
 
 Words = Callable[[Path, Sequence[str], str | None], dict[str, str]]
 STUDIES: Mapping[str, Words] = {
@@ -41,7 +42,7 @@ def write(name: str, data: Path | None, signals: Sequence[str] = (), by: str | N
     if data is None:
         raise StudyError(f"{name} is a study of your data: add --data FILE")
     text = settled(name, data, signals, by)
-    file = Path(f"{_stem(data)}-{name}.toml")
+    file = Path(f"{stem(data)}-{name}.toml")
     if file.exists() and file.read_text(encoding="utf-8") != text:
         raise StudyError(f"{file} is there and says something else: run it as it is (sclaws run {file}), or remove it")
     file.write_text(text, encoding="utf-8")
@@ -52,13 +53,9 @@ def settled(name: str, data: Path, signals: Sequence[str] = (), by: str | None =
     """Return the text of a named study for these data."""
     if not data.exists():
         raise DataError(f"{data} does not exist; give the path of your data, as seen from the working folder")
-    common = {"name": f"{_stem(data)}-{name}", "data": data.name}
+    common = {"name": f"{stem(data)}-{name}", "data": data.name}
     return string.Template(_template(name)).substitute(common | STUDIES[name](data, signals, by))
 
 
 def _template(name: str) -> str:
     return files("sclaws.studies").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-
-
-def _stem(data: Path) -> str:
-    return data.name.split(".")[0]

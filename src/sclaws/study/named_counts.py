@@ -12,7 +12,7 @@ import pandas as pd
 
 from sclaws.errors import DataError, StudyError, did_you_mean
 from sclaws.plugins import Spec
-from sclaws.study.toml_text import levels, listing, place, toml
+from sclaws.study.toml_text import levels, listing, place, stem, toml
 
 KINDS: Mapping[str, str] = {
     "protein": "a matrix of obsm",
@@ -46,7 +46,8 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
     elif special == ["clone"]:
         split |= {"test": 0.5, "by": asked[0].key}  # as published: clones are few, and each gives one pair
     elif special == ["neighbour"]:
-        dataset["blocks"], split["by"] = _BLOCKS, "block"
+        dataset |= {"name": stem(data), "blocks": _BLOCKS}
+        split["by"] = "block"
     labels = [each.kind == "label" for each in asked]
     depth, cells = float(loaded.X.sum() / loaded.n_obs), loaded.n_obs * (1 - sum(_SHARES.values()))
     return _grids(depth, cells) | {

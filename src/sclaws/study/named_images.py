@@ -10,7 +10,7 @@ import numpy as np
 
 from sclaws.errors import DataError, StudyError
 from sclaws.plugins import Spec
-from sclaws.study.toml_text import levels, place, toml
+from sclaws.study.toml_text import levels, place, stem, toml
 
 ARRAYS = (("images", "labels"), ("x_train", "y_train"), ("X", "y"), ("x", "y"))
 _SIDE = 64  # pixels, to which the images of a folder are brought
@@ -25,7 +25,7 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
         raise StudyError(
             "a study of images asks for the label, all classes and one against the rest: no --signal, --by"
         )
-    dataset: dict[str, Any] = {"use": "images", "path": place(data)} | _where(data)
+    dataset: dict[str, Any] = {"use": "images", "name": stem(data), "path": place(data)} | _where(data)
     found = dataset | {"path": str(data.absolute())}
     loaded = Spec.of("datasets", found).build().load()
     if "label" not in loaded.obs or loaded.obs["label"].nunique() < 2:

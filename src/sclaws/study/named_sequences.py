@@ -11,7 +11,7 @@ import pandas as pd
 
 from sclaws.errors import DataError, StudyError, did_you_mean
 from sclaws.plugins import Spec
-from sclaws.study.toml_text import levels, place, toml
+from sclaws.study.toml_text import levels, place, stem, toml
 
 SEQUENCES = ("sequence", "seq", "aa", "protein")
 DATES = ("decimal_date", "num_date", "date", "collection_date")  # numbers first: days are written in many ways
@@ -32,7 +32,7 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
         hint = f"; {did_you_mean(str(date), columns)}" if date else ""
         raise DataError(f"{data} has the columns {', '.join(columns)}; one has to hold {what}{hint}")
     dataset: dict[str, Any] = {
-        "use": "sequences", "path": place(data), "sequence": sequence, "date": date,
+        "use": "sequences", "name": stem(data), "path": place(data), "sequence": sequence, "date": date,
         "precise": next((name for name in columns if name == "date_precise"), None),
         "imprecise": "drop", "letters": "drop",
     }  # fmt: skip

@@ -29,6 +29,11 @@ def place(data: Path) -> str:
     return str(data) if data.is_absolute() else Path(os.path.relpath(data)).as_posix()
 
 
+def stem(data: Path) -> str:
+    """Return what a file or folder is called, without any ending."""
+    return data.name.split(".")[0]
+
+
 def listing(parts: Sequence[str]) -> str:
     """Return "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
