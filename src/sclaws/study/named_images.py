@@ -37,6 +37,7 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
     cells = loaded.n_obs * _TRAINED
     return {
         "dataset": toml(dataset),
+        "flip": toml(data.is_dir()),  # photographs may be mirrored, digits may not
         "signals": "[\n" + "".join(f"  {toml(each)},\n" for each in asked) + "]",
         "resolutions": levels(np.geomspace(2, side, 7)[:-1], whole=True),
         "some_resolutions": levels(np.geomspace(2, side, 7)[[1, 3]], whole=True),
