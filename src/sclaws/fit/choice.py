@@ -57,8 +57,8 @@ def refuse_ceiling(laws: Sequence[Law], pool: bool | None) -> None:
     """Raise ``FitError`` for a law that has no parameter which a ceiling bounds, or whose priors would meet it."""
     for law in (law for law in laws if not isinstance(law, Constant)):
         if not hasattr(law, "ceiling"):
-            having = [name for name in names("laws") if hasattr(named(name), "ceiling")]
-            raise FitError(f"{law_name(law)} has no parameter that a ceiling bounds; laws that have: {', '.join(having)}")
+            having = ", ".join(name for name in names("laws") if hasattr(named(name), "ceiling"))
+            raise FitError(f"{law_name(law)} has no parameter that a ceiling bounds; laws that have: {having}")
         if pool is not False and can_pool(law):
             raise FitError(f"{law_name(law)} is fitted with priors, which take no ceiling: leave it out, or pool=False")
 

@@ -186,7 +186,7 @@ def _assembled(judged: _Judged, asked: Asked, name: dict[str, Any], c: int) -> t
 
 
 def _edges(found: Solution, c: int) -> list[str]:
-    """Return which parameters the search has run to the edge of, where neither law nor ceiling is an edge of its own."""
+    """Return which parameters the search has run to the edge of, unless law or ceiling has that edge of its own."""
     low = found.problem.declared[0]
     t, ends = found.t[c], (found.problem.low[c], found.problem.high[c])
     at = ((t <= ends[0]) & ((low < ends[0]) | (low != 0))) | ((t >= ends[1]) & ~found.problem.capped[c])

@@ -131,7 +131,7 @@ def ceilings(law: Law, low: Floats, top: Floats) -> Floats:
         k, param = list(law.params).index(name), parameters(law)[name]
         out[:, k] = np.log(top) if param.log else top
         if (out <= low).any():
-            raise FitError(f"{type(law).__name__}: a ceiling of {top.min():g} leaves nothing for {name!r}, which it bounds")
+            raise FitError(f"{type(law).__name__}: a ceiling of {top.min():g} leaves nothing for {name!r}: is it bits?")
     return out
 
 

@@ -17,7 +17,7 @@
    97.5 % of the draws. It follows the law, too.
 7. *follows the law*.
 
-An end of an interval that runs into a known ceiling (``ceiling`` of :func:`sclaws.fit.fit`) closes there; 6 and 7 say so.
+An interval that runs into a known ceiling (``ceiling`` of :func:`sclaws.fit.fit`) closes there; 6 and 7 say so.
 """
 
 from __future__ import annotations

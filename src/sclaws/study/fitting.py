@@ -80,7 +80,7 @@ def check(fits: Sequence[Mapping[str, Any]], runs: Sequence[Run], columns: Colle
                 raise StudyError(
                     f"{where}, by: unknown column {name!r}; {did_you_mean(name, {*known, *levels, *NAMES})}"
                 )
-        ceiling = each.get("ceiling", BOUND)
+        ceiling = str(each.get("ceiling", BOUND))
         if ceiling not in {*known, BOUND}:
             raise StudyError(f"{where}, ceiling: unknown column {ceiling!r}; {did_you_mean(ceiling, {*known, BOUND})}")
         if told and each["y"] not in metrics(runs):
