@@ -49,6 +49,7 @@ def fit(
     train: str | None = None,
     test: str | None = None,
     baseline: str | None = None,
+    ceiling: str | None = None,
     target: str = "",
     pool: bool | None = None,
     seed: int = 0,
@@ -88,6 +89,8 @@ def fit(
         conditions for the rows that are predicted; rows in neither are dropped
     baseline
         a column: levels that are worse are shown and not fitted (default: "baseline" if there is one; or none)
+    ceiling
+        a column: what y cannot exceed, such as the entropy of a label; bounds the law's own ceiling from above
     target
         depth, cells or size needed for gap, fraction or a value of y, by commas: writes targets.csv
     pool
@@ -97,7 +100,8 @@ def fit(
 
     done = fit_file(
         table, out, law=law, x=x, y=y, by=by, replicate=replicate, criterion=criterion, weights=weights, loss=loss,
-        delta=delta, where=where, train=train, test=test, baseline=baseline, target=target, pool=pool, seed=seed,
+        delta=delta, where=where, train=train, test=test, baseline=baseline, ceiling=ceiling, target=target, pool=pool,
+        seed=seed,
     )  # fmt: skip
     if json:
         print(as_json(done.plain))

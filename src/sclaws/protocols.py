@@ -380,8 +380,8 @@ class Law(Protocol):
     ``inputs`` are roles that the study binds to columns, in order. ``params`` maps a name to a :class:`Param`, or to
     the bare tuple ``(low, high)``. Optional: ``bounds(x, y) -> {name: (low, high)}`` tightens bounds from the data,
     without which those of ``params`` must be finite; ``limit(theta)``, y at an infinite input, and
-    ``transition(theta)``, the inputs between which most of y changes, let verdicts say more; ``formula`` and ``source``
-    are for the report.
+    ``transition(theta)``, the inputs between which most of y changes, let verdicts say more; ``ceiling`` names the
+    parameter that a known upper limit of y bounds; ``formula`` and ``source`` are for the report.
     """
 
     @property

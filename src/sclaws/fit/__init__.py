@@ -59,6 +59,7 @@ def fit(
     train: str | Sequence[str] | None = None,
     test: str | Sequence[str] | None = None,
     baseline: str | None = None,
+    ceiling: str | None = None,
     stderr: str | None = None,
     held_out: Any = None,
     pool: bool | None = None,
@@ -75,9 +76,11 @@ def fit(
 
     ``where`` is a condition (:mod:`sclaws.fit.conditions`) for rows that are looked at, ``train`` and ``test`` for rows
     that are fitted and rows that are predicted; ``held_out`` a mask over the table's rows that says the same. Rows at
-    levels that are worse than a ``baseline`` column ("none": whatever the table has) are shown and not fitted. Sampling
-    errors are known from the table's draws when y is its "value", else from a ``stderr`` column if one is named, else
-    not at all. ``pool`` fits the curves together, as a population, with priors, for laws that bring them
+    levels that are worse than a ``baseline`` column ("none": whatever the table has) are shown and not fitted.
+    ``ceiling`` names a column of what y cannot exceed, such as a label's entropy: it bounds the law's own ceiling
+    (I_max) from above, at the largest value of a curve's rows; rows without a value have none. Sampling errors are
+    known from the table's draws when y is its "value", else from a ``stderr`` column if one is named, else not at all.
+    ``pool`` fits the curves together, as a population, with priors, for laws that bring them
     (:mod:`sclaws.fit.pooling`); by default those laws do, and ``False`` is least squares, curve by curve. ``seed``
     fixes the ``n_draws`` joint draws of each curve's parameters.
 
@@ -99,6 +102,7 @@ def fit(
         weights=_valid("weights", weights, Weights),
         delta=_positive(delta) if huber else math.inf,
         baseline=None if baseline == "none" else baseline or _unasked(table.frame),
+        ceiling=ceiling,
         seed=seed,
         n_draws=n_draws,
     )
@@ -106,6 +110,8 @@ def fit(
     checked = held_out is None and train is None and test is None
     laws = choice.chosen(law, made, asked)
     _refuse_clashes(laws, asked)
+    if ceiling is not None:
+        choice.refuse_ceiling(laws, pool)
     if pool and not any(map(can_pool, laws)):
         raise FitError(f"{law_name(laws[0])} has no prior to pool curves with; leave pool out, or use noise-and-cells")
     each = [_one_law(one, asked, made, checked, pool is not False and can_pool(one)) for one in laws]

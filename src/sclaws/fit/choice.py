@@ -12,7 +12,9 @@ from scipy.stats import qmc
 
 from sclaws.errors import FitError
 from sclaws.fit.groups import Asked, Group, direction
+from sclaws.fit.pooling import can_pool
 from sclaws.fit.problem import bounds, parameters
+from sclaws.fit.results import law_name
 from sclaws.laws.constant import Constant
 from sclaws.plugins import Spec, names
 from sclaws.protocols import Law
@@ -46,7 +48,19 @@ def _auto(made: Sequence[Group], asked: Asked) -> list[Law]:
     sign = direction(made)
     laws = [named(name) for name in names("laws")]
     some = [law for law in laws if len(law.inputs) == len(asked.x) and not isinstance(law, Constant)]
+    if asked.ceiling is not None:
+        some = [law for law in some if hasattr(law, "ceiling") and not can_pool(law)]
     return [*[law for law in some if _suits(law, rows, asked, sign)], Constant()]
+
+
+def refuse_ceiling(laws: Sequence[Law], pool: bool | None) -> None:
+    """Raise ``FitError`` for a law that has no parameter which a ceiling bounds, or whose priors would meet it."""
+    for law in (law for law in laws if not isinstance(law, Constant)):
+        if not hasattr(law, "ceiling"):
+            having = ", ".join(name for name in names("laws") if hasattr(named(name), "ceiling"))
+            raise FitError(f"{law_name(law)} has no parameter that a ceiling bounds; laws that have: {having}")
+        if pool is not False and can_pool(law):
+            raise FitError(f"{law_name(law)} is fitted with priors, which take no ceiling: leave it out, or pool=False")
 
 
 def _suits(law: Law, rows: pd.DataFrame, asked: Asked, sign: int) -> bool:

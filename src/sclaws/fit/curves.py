@@ -6,6 +6,7 @@ curve that are solved side by side (starts, draws, left-out levels, points of a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ class Curves:
     ``y`` (C, n) on the scale of the criterion; ``at`` (C, n) the level of each row; ``real`` (C, n) and ``levels``
     (C, m) tell padding apart; ``shared`` (C, n) the number of each row's replicate, or ``None`` without replicates;
     ``relative`` (C, m) the variance of a row at a level in units of the curve's; ``sampling`` (C, n, n) the known
-    covariance of the rows' sampling errors, or ``None``.
+    covariance of the rows' sampling errors, or ``None``; ``ceiling`` (C,) what y cannot exceed, infinite if unknown.
     """
 
     x: dict[str, Floats]
@@ -40,6 +41,7 @@ class Curves:
     shared: Ints | None
     relative: Floats
     sampling: Floats | None
+    ceiling: Floats
 
     @property
     def n(self) -> Ints:
@@ -74,7 +76,7 @@ class Curves:
 @dataclass(frozen=True)
 class Points:
     """The rows of one curve as arrays: ``x`` (n, k) inputs, ``y`` (n,) as measured; ``place`` (n,) numbers of nominal
-    levels, ``replicate`` (n,) of replicates, or ``None``; ``sampling`` (n, n), or ``None``.
+    levels, ``replicate`` (n,) of replicates, or ``None``; ``sampling`` (n, n), or ``None``; ``ceiling`` of y.
     """
 
     x: Floats
@@ -82,12 +84,13 @@ class Points:
     place: Ints
     replicate: Ints | None
     sampling: Floats | None
+    ceiling: float = math.inf
 
     def take(self, some: NDArray[np.bool_]) -> Points:
         """Return some of the rows."""
         known = None if self.sampling is None else self.sampling[np.ix_(some, some)]
         replicate = None if self.replicate is None else self.replicate[some]
-        return Points(self.x[some], self.y[some], self.place[some], replicate, known)
+        return Points(self.x[some], self.y[some], self.place[some], replicate, known, self.ceiling)
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ def stack(some: Sequence[Points], how: Reading) -> Curves:
     if how.weighted:
         relative = np.stack([_relative(values[c], at[c], real[c], exists[c]) for c in range(count)])
     z, shared, sampling = _unit(inputs[..., 0]), _shared(some, n), _sampling(some, n)
-    return Curves(columns, z, place, values, at, real, exists, shared, relative, sampling)
+    ceiling = np.array([points.ceiling for points in some])
+    return Curves(columns, z, place, values, at, real, exists, shared, relative, sampling, ceiling)
 
 
 def numbered(values: NDArray[Any]) -> Ints:

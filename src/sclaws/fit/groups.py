@@ -34,6 +34,7 @@ class Asked:
     weights: str
     delta: float
     baseline: str | None
+    ceiling: str | None
     seed: int
     n_draws: int
 
@@ -99,7 +100,7 @@ def groups(
     if asked.y in asked.x:
         raise FitError(f"column {asked.y!r} is both y and an input: name what the law explains, and what it depends on")
     also = [name for name in (stderr, asked.baseline) if name is not None]
-    points = table.points(asked.x, asked.y, asked.by, asked.replicate, also)
+    points = _measured(table, asked, also)
     if asked.log_y and (points[asked.y] <= 0).any():
         raise TableError(f"column {asked.y!r} has values of 0 or less, which have no logarithm: use criterion linear")
     wanted = conditions.parse(train, table, "--train"), conditions.parse(test, table, "--test")
@@ -122,6 +123,26 @@ def groups(
     return made if asked.baseline is None else _apart(made, asked)
 
 
+def _measured(table: Table, asked: Asked, also: list[str]) -> pd.DataFrame:
+    """Return the table's points; a ceiling tells no curves apart, and a row need not have one."""
+    if (name := asked.ceiling) is None or name in (*asked.x, asked.y, *asked.by, *also):
+        return table.points(asked.x, asked.y, asked.by, asked.replicate, also)
+    column = table.column(name)
+    without = replace(table, frame=table.frame.drop(columns=[name]))
+    return without.points(asked.x, asked.y, asked.by, asked.replicate, also).assign(**{name: column})
+
+
+def _ceiling(rows: pd.DataFrame, asked: Asked) -> float:
+    """Return what y of a curve cannot exceed: the largest ceiling of its rows, since it varies with the test cells."""
+    if asked.ceiling is None:
+        return np.inf
+    numbers = pd.to_numeric(rows[asked.ceiling], errors="coerce")
+    text = numbers.isna() & rows[asked.ceiling].notna()
+    if text.any():
+        raise TableError(f"ceiling {asked.ceiling!r}: {rows.loc[text, asked.ceiling].iloc[0]!r} is not a number")
+    return float(numbers.max()) if numbers.notna().any() else np.inf
+
+
 def _points(rows: pd.DataFrame, asked: Asked, sampling: Floats | None) -> Points:
     if (different := len(rows[asked.x].drop_duplicates())) > MOST:
         raise TableError(
@@ -131,7 +152,8 @@ def _points(rows: pd.DataFrame, asked: Asked, sampling: Floats | None) -> Points
     columns = [numbered(rows[name].to_numpy()) for name in asked.places]
     place = columns[0] if len(columns) == 1 else numbered(np.column_stack(columns))
     replicate = None if asked.replicate is None else numbered(rows[asked.replicate].to_numpy())
-    return Points(rows[asked.x].to_numpy(float), rows[asked.y].to_numpy(float), place, replicate, sampling)
+    x, y = rows[asked.x].to_numpy(float), rows[asked.y].to_numpy(float)
+    return Points(x, y, place, replicate, sampling, _ceiling(rows, asked))
 
 
 def _repeated(group: Group) -> bool:

@@ -34,10 +34,14 @@ class Intervals:
     sure: NDArray[np.bool_]
 
     def settled(self, problem: Problem) -> NDArray[np.bool_]:
-        """Return (C, p): does an interval close, and surely? Running into 0 closes where 0 is the declared limit."""
+        """Return (C, p): does an interval close, and surely?
+
+        Running into 0 closes where 0 is the declared limit; above, a known ceiling closes every interval.
+        """
         p = self.low.shape[1]
         natural = (problem.declared[0] == 0) & (problem.low == 0) & ~np.array(problem.is_log)
-        return np.asarray((self.sure[:, :p] | (natural & (self.low == -np.inf))) & self.sure[:, p:])
+        below = self.sure[:, :p] | (natural & (self.low == -np.inf))
+        return np.asarray(below & (self.sure[:, p:] | problem.capped))
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,13 @@ def intervals(
 def _cornered(problem: Problem, t: Floats, others: Floats) -> NDArray[np.bool_]:
     """Return (C, 2p): does an end close only because another parameter has run into the edge of the search?
 
-    An edge that the law itself declares is no edge of the search, but part of the law.
+    An edge that the law itself declares is no edge of the search, but part of the law; nor is a known ceiling.
     """
     p = t.shape[1]
     declared_low, declared_high = problem.declared
     low, high = problem.low[:, None], problem.high[:, None]
-    at_edge = ((others <= low) & (low > declared_low)) | ((others >= high) & (high < declared_high))
+    own_edge = (problem.high < declared_high) & ~problem.capped
+    at_edge = ((others <= low) & (low > declared_low)) | ((others >= high) & own_edge[:, None])
     left = (t[:, None] > low) & (t[:, None] < high)  # it was not there at the optimum
     own = np.tile(np.eye(p, dtype=bool), (2, 1))
     return np.asarray((at_edge & left & ~own).any(axis=-1))

@@ -75,6 +75,10 @@ def judge(law: Law, columns: dict[str, str], asked: Asked, named: Named, curves:
     found = weighted.solve(law, columns, curves, asked.log_y, asked.delta)
     draws = found.draws(_generators(asked.seed, law, named), asked.n_draws)
     ends = _ends(found, draws)
+    if found.problem.capped.any():
+        endless = replace(curves, ceiling=np.full_like(curves.ceiling, np.inf))
+        free = weighted.solve(law, columns, endless, asked.log_y, asked.delta)
+        ends = _narrower(found, ends, _ends(free, free.draws(_generators(asked.seed, law, named), asked.n_draws)))
     noise = found.scatter.own
     judged = _Judged(_Known(law, columns, found, draws, noise), ends, found.left_out(), rivals)
     made = [_assembled(judged, asked, dict(name), c) for c, name in enumerate(named)]
@@ -113,6 +117,18 @@ def _ends(found: Solution, draws: Floats) -> Intervals:
     low, high = np.quantile(draws, [0.025, 0.975], axis=1)
     low, high = np.where(low <= problem.low, -np.inf, low), np.where(high >= problem.high, np.inf, high)
     return Intervals(low, high, np.isfinite(np.concatenate([low, high], axis=1)))
+
+
+def _narrower(found: Solution, ends: Intervals, free: Intervals) -> Intervals:
+    """Return the intervals with a ceiling, those of other parameters cut to the ones without it, which hold as well.
+
+    A least-squares fit that is held at a ceiling gives the others a share of the errors that the held one would absorb.
+    """
+    other = found.problem.capped.any(axis=1, keepdims=True) & ~found.problem.capped
+    inside = other & (free.low <= found.t) & (found.t <= free.high)
+    low = np.where(inside, np.maximum(ends.low, free.low), ends.low)
+    high = np.where(inside, np.minimum(ends.high, free.high), ends.high)
+    return Intervals(low, high, ends.sure | (np.tile(inside, 2) & free.sure))
 
 
 def _bare(known: _Known, asked: Asked, name: dict[str, Any], c: int) -> Fit:
@@ -170,10 +186,10 @@ def _assembled(judged: _Judged, asked: Asked, name: dict[str, Any], c: int) -> t
 
 
 def _edges(found: Solution, c: int) -> list[str]:
-    """Return which parameters the search has run to the edge of, where the law has no edge of its own."""
+    """Return which parameters the search has run to the edge of, unless law or ceiling has that edge of its own."""
     low = found.problem.declared[0]
     t, ends = found.t[c], (found.problem.low[c], found.problem.high[c])
-    at = ((t <= ends[0]) & ((low < ends[0]) | (low != 0))) | (t >= ends[1])
+    at = ((t <= ends[0]) & ((low < ends[0]) | (low != 0))) | ((t >= ends[1]) & ~found.problem.capped[c])
     return [f"{name} at the edge of the search" for name, edge in zip(found.problem.params, at, strict=True) if edge]
 
 
@@ -183,8 +199,13 @@ def _how(asked: Asked) -> str:
 
 
 def _natural(ends: Intervals, problem: Problem, param: Param, c: int, i: int) -> tuple[float, float]:
-    """Return an interval on the natural scale; an end that runs into 0 closes there if 0 is the declared limit."""
+    """Return an interval on the natural scale.
+
+    An end that runs into 0 closes there if 0 is the declared limit, and one that runs into a known ceiling at that.
+    """
     low, high = float(ends.low[c, i]), float(ends.high[c, i])
+    if high == math.inf and problem.capped[c, i]:
+        high = float(problem.high[c, i])
     if param.log:
         return (math.exp(low) if math.isfinite(low) else low), (math.exp(high) if math.isfinite(high) else high)
     closes = low == -math.inf and param.low == 0 == problem.low[c, i]
@@ -213,6 +234,7 @@ def _facts(judged: _Judged, c: int, bare: Fit, limits: dict[str, tuple[float, fl
         is_constant=isinstance(known.law, Constant),
         levels=len(np.unique(found.curves.place[c][found.curves.levels[c] > 0])),
         misfit=_misfit(found, c),
+        ceiling=_at_ceiling(judged, c),
     )
 
 
@@ -231,6 +253,20 @@ def _misfit(found: Solution, c: int) -> float:
     if between < 1 or within < 1 or scatter <= 0:
         return 1.0
     return float(stats.f.sf((count * mean**2).sum() / between / (scatter / within), between, within))
+
+
+def _at_ceiling(judged: _Judged, c: int) -> str:
+    """Return which parameter is, or may be, at its known ceiling, in words; nothing if its interval closes below."""
+    problem = judged.known.found.problem
+    at = problem.capped[c] & (judged.ends.high[c] == math.inf)
+    if not at.any():
+        return ""
+    k = int(at.argmax())
+    name, param = list(problem.params.items())[k]
+    low = _natural(judged.ends, problem, param, c, k)[0]
+    sits = judged.known.found.t[c, k] >= problem.high[c, k]
+    unit = f" {unit}" if (unit := _unit(param, judged.known.columns)) else ""
+    return f"{'at its ceiling' if sits else 'within reach of its ceiling'}, {name} > {low:.3g}{unit} (95 %)"
 
 
 def _unit(param: Param, columns: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sclaws.errors import FitError
 from sclaws.protocols import Floats, Ints, Law, Param
@@ -20,6 +21,9 @@ SMALL = 1e-300
 class Problem:
     """A law on curves: ``x`` (C, m) by role, bounds ``low`` and ``high`` (C, p) on the searched scale.
 
+    ``ceiling`` (C, p) on that scale is a known upper limit of a parameter, infinite where there is none: a bound that
+    is part of the question, and no edge of the search.
+
     With ``log_y`` the law's logarithm is what is compared. The cost of a prediction f (m,) for level means ȳ with root
     weights w is Σ (w·(ȳ − f))²; with a finite ``delta``, Σ w²·ρ(ȳ − f) with Huber's ρ(r) = r² up to |r| = δ, then
     2δ|r| − δ² (Huber 1964).
@@ -31,6 +35,7 @@ class Problem:
     high: Floats
     log_y: bool
     delta: float = math.inf
+    ceiling: Floats | float = math.inf
 
     @property
     def params(self) -> dict[str, Param]:
@@ -50,6 +55,11 @@ class Problem:
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = np.where(np.array(self.is_log)[:, None], np.log(ends), ends)
         return ends[:, 0], ends[:, 1]
+
+    @property
+    def capped(self) -> NDArray[np.bool_]:
+        """(C, p): is the upper bound a known ceiling?"""
+        return np.asarray(self.high >= self.ceiling)
 
     def theta(self, t: Floats) -> dict[str, Floats]:
         """Return parameters by name, each (..., 1), from the searched scale (..., p)."""
@@ -78,7 +88,8 @@ class Problem:
     def take(self, curves: Ints) -> Problem:
         """Return the problem on these curves, repeated as often as they are named."""
         x = {role: values[curves] for role, values in self.x.items()}
-        return replace(self, x=x, low=self.low[curves], high=self.high[curves])
+        ceiling = self.ceiling[curves] if isinstance(self.ceiling, np.ndarray) else self.ceiling
+        return replace(self, x=x, low=self.low[curves], high=self.high[curves], ceiling=ceiling)
 
 
 def parameters(law: Law) -> dict[str, Param]:
@@ -106,6 +117,22 @@ def bounds(law: Law, x: Mapping[str, Floats], y: Floats) -> tuple[Floats, Floats
         low.append(ends[0])
         high.append(ends[1])
     return np.array(low), np.array(high)
+
+
+def ceilings(law: Law, low: Floats, top: Floats) -> Floats:
+    """Return the (C, p) ceilings of parameters on the searched scale, where y of a curve cannot exceed ``top`` (C,).
+
+    Only the parameter that the law calls its ``ceiling`` has one. Raises ``FitError`` when nothing is left of the
+    parameter's range, which starts at ``low`` (C, p).
+    """
+    out = np.full(low.shape, np.inf)
+    name = getattr(law, "ceiling", None)
+    if name is not None and np.isfinite(top).any():
+        k, param = list(law.params).index(name), parameters(law)[name]
+        out[:, k] = np.log(top) if param.log else top
+        if (out <= low).any():
+            raise FitError(f"{type(law).__name__}: a ceiling of {top.min():g} leaves nothing for {name!r}: is it bits?")
+    return out
 
 
 def trust(problem: Problem, residual: Floats) -> Any:

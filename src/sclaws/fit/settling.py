@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,8 @@ def _settles(found: Solution, designs: list[_Design], noise: Floats) -> list[boo
     good = np.asarray(np.isfinite(target).all(axis=(1, 2)))
     if good.any():
         x, count, t, target = x[good], count[good], t[good], target[good]
-        good[good] = _closes(_problem(old, role, x, count, t, target), t, target, count, noise[which[good]])
+        least = _problem(old.take(which[good]), role, x, count, t, target)
+        good[good] = _closes(least, t, target, count, noise[which[good]])
     return [bool(one) for one in good]
 
 
@@ -94,7 +95,8 @@ def _problem(old: Problem, role: str, x: Floats, count: Floats, t: Floats, targe
     y = np.exp(target[:, 0]) if old.log_y else target[:, 0]
     ends = [bounds(old.law, {role: u[n > 0]}, v[n > 0]) for u, v, n in zip(x, y, count, strict=True)]
     low, high = (np.stack(side) for side in zip(*ends, strict=True))
-    return Problem(old.law, {role: x}, np.minimum(low, t), np.maximum(high, t), old.log_y)
+    high = np.minimum(np.maximum(high, t), old.ceiling)
+    return replace(old, x={role: x}, low=np.minimum(low, t), high=high)
 
 
 def _closes(problem: Problem, t: Floats, target: Floats, count: Floats, noise: Floats) -> NDArray[np.bool_]:

@@ -16,6 +16,8 @@
 6. *saturated*: at the largest input, at most .05 (in the unit of y) and a tenth of the law's whole change are left, in
    97.5 % of the draws. It follows the law, too.
 7. *follows the law*.
+
+An interval that runs into a known ceiling (``ceiling`` of :func:`sclaws.fit.fit`) closes there; 6 and 7 say so.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Facts:
     cover; ``levels`` their number; ``misfit`` the p value of the test of lack of fit (1 where no level is repeated);
     ``settled`` what would close open limits, in words; ``left`` the upper limit of what the law has to give
     beyond the largest input and ``reached`` the lower limit of the share of its change that is reached: NaN when the
-    law does not say.
+    law does not say; ``ceiling`` which parameter is at its known ceiling, in words.
     """
 
     gain: tuple[float, float]
@@ -61,6 +63,7 @@ class Facts:
     is_constant: bool = False
     levels: int = 1000
     misfit: float = 1.0
+    ceiling: str = ""
 
 
 def sentence(facts: Facts) -> str:
@@ -76,7 +79,12 @@ def sentence(facts: Facts) -> str:
         return _weak(facts)
     if not math.isfinite(facts.law):
         return "underpowered: too few points to tell the law from a constant"
-    return _shape(facts) or _open(facts) or _reach(facts) or "follows the law"
+    return _shape(facts) or _open(facts) or _limited(_reach(facts) or "follows the law", facts)
+
+
+def _limited(found: str, facts: Facts) -> str:
+    joint = "; " if ":" in found else ": "
+    return f"{found}{joint}{facts.ceiling}" if facts.ceiling else found
 
 
 def _weak(facts: Facts) -> str:

@@ -8,7 +8,8 @@ intervals, which use the full covariance and so are right for these weights.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -17,7 +18,7 @@ from sclaws.errors import FitError
 from sclaws.fit import solver
 from sclaws.fit.curves import Curves
 from sclaws.fit.intervals import inverse
-from sclaws.fit.problem import Problem, bounds, trust
+from sclaws.fit.problem import Problem, bounds, ceilings, trust
 from sclaws.fit.scatter import Scatter, scatter
 from sclaws.fit.starts import starts
 from sclaws.protocols import Floats, Law
@@ -82,7 +83,8 @@ def solve(law: Law, columns: dict[str, str], curves: Curves, log_y: bool, delta:
     """Return the fits of ``law``, whose roles are bound by ``columns`` {role: column}; raises ``FitError``."""
     x = {role: curves.z if column == "z" else curves.x[column] for role, column in columns.items()}
     low, high = _bounds(law, x, curves, log_y)
-    problem = Problem(law, x, low, high, log_y)
+    top = ceilings(law, low, curves.ceiling)
+    problem = Problem(law, x, low, np.minimum(high, top), log_y, ceiling=top)
     count = curves.count
     target = (curves.summed(curves.y) / np.maximum(count, 1))[:, None, :]
     weight = np.sqrt(count / curves.relative)[:, None, :]
@@ -107,7 +109,7 @@ def _robust(
     rest = np.abs(target - problem.predict(many))
     widest = max(float(rest[np.isfinite(rest)].max()), delta)
     for stage in np.geomspace(widest, delta, STAGES):
-        problem = Problem(problem.law, problem.x, problem.low, problem.high, problem.log_y, float(stage))
+        problem = replace(problem, delta=float(stage))
         many, costs = solver.solve(problem, target, weight, many, iterations=200, close=1e-13)
     t, cost = solver.best(many, costs)
     return problem, t, cost
@@ -142,13 +144,29 @@ def _described(problem: Problem, curves: Curves, t: Floats, cost: Floats, target
     fitted = curves.spread(f[:, 0])
     found = scatter(curves, (curves.y - fitted) * curves.real, curves.spread(slopes))
     root = weight[:, 0] * np.broadcast_to(trust(problem, target - f), weight.shape)[:, 0]
+    half, weighted = _widths(found, curves, slopes, root)
+    pinned = problem.capped & (t + half >= problem.high)
+    if pinned.any():
+        half = _beside(pinned, half, weighted, *_widths(found, curves, slopes * ~pinned[:, None, :], root))
+    aicc = _aicc(found, curves, t.shape[1])
+    return Solution(problem, curves, t, cost, target, weight, fitted, found, half, weighted, aicc)
+
+
+def _widths(found: Scatter, curves: Curves, slopes: Floats, root: Floats) -> tuple[Floats, Floats]:
+    """Return (C, p) half widths under the full covariance, and variances in the fit's own weights."""
     pulls = slopes * root[..., None] ** 2
     covariance = inverse(pulls.mT @ slopes)
     each = curves.spread(pulls / np.maximum(curves.count, 1)[..., None])  # (C, n, p): how far each point pulls
-    half = found.half_width(covariance @ each.mT)
-    weighted = np.diagonal(covariance, axis1=1, axis2=2)
-    aicc = _aicc(found, curves, t.shape[1])
-    return Solution(problem, curves, t, cost, target, weight, fitted, found, half, weighted, aicc)
+    return found.half_width(covariance @ each.mT), np.diagonal(covariance, axis1=1, axis2=2)
+
+
+def _beside(pinned: Any, half: Floats, weighted: Floats, held: Floats, alone: Floats) -> Floats:
+    """Return the half widths beside a parameter that may lie at its ceiling: the larger of two rises counts.
+
+    Where it cannot move, errors that it would absorb, such as a replicate's shift, fall to the others.
+    """
+    other = pinned.any(axis=1, keepdims=True) & ~pinned
+    return np.where(other, np.maximum(half, held * np.sqrt(weighted / alone)), half)
 
 
 def _aicc(found: Scatter, curves: Curves, p: int) -> Floats:

@@ -30,6 +30,7 @@ class Logistic:
         "u_half": Param(0.0, np.inf, "unit of the depth", log=True),
         "k": Param(0.05, 20.0, "", log=True),
     }
+    ceiling: ClassVar[str] = "ceiling"
     formula: ClassVar[str] = "y(u) = floor + (ceiling − floor) / (1 + (u/u_half)^(−k))"
     source: ClassVar[str] = "Hill 1910, J. Physiol. 40; a rival without a theory of noise"
 

@@ -28,6 +28,7 @@ class Noise:
         "i_max": Param(0.0, _channel.MOST, "bits"),
         "u_bar": Param(0.0, np.inf, "unit of the depth", log=True),
     }
+    ceiling: ClassVar[str] = "i_max"
     formula: ClassVar[str] = "I(u) = I_max − ½ log₂[(1 + u/ū) / (u/ū + 2^(−2·I_max))]"
     source: ClassVar[str] = "Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726, Box 1"
 

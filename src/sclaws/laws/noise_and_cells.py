@@ -35,6 +35,7 @@ class NoiseAndCells:
         "n_bar": Param(0.0, np.inf, "cells", log=True),
         "s": Param(0.01, 10.0, "", log=True),
     }
+    ceiling: ClassVar[str] = "i_inf"
     formula: ClassVar[str] = "I(u, N) = I_0 + ½ log₂(1 + (4^(I_∞ − I_0) − 1) / (1 + ū/u + (n̄/N)^s))"
     source: ClassVar[str] = "after Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726, Box 1: independent noises add"
     prior: ClassVar[_added_noises.Prior] = _added_noises.PRIOR

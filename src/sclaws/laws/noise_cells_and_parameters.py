@@ -33,6 +33,7 @@ class NoiseCellsAndParameters:
         "p_bar": Param(0.0, np.inf, "parameters", log=True),
         "r": Param(0.01, 10.0, "", log=True),
     }
+    ceiling: ClassVar[str] = "i_inf"
     formula: ClassVar[str] = "I(u, N, P) = I_0 + ½ log₂(1 + (4^(I_∞ − I_0) − 1) / (1 + ū/u + (n̄/N)^s + (p̄/P)^r))"
     source: ClassVar[str] = "after Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726, Box 1: independent noises add"
     prior: ClassVar[_added_noises.Prior] = {**_added_noises.PRIOR, **_added_noises.PRIOR_PARAMS}

@@ -29,6 +29,7 @@ class NoiseWithFloor:
         "u_bar": Param(0.0, np.inf, "unit of the depth", log=True),
         "i_0": Param(0.0, _channel.MOST, "bits"),
     }
+    ceiling: ClassVar[str] = "i_max"
     formula: ClassVar[str] = "I(u) = I_0 + ½ log₂[(1 + x·2^(2·(I_max − I_0))) / (1 + x)], x = u/ū"
     source: ClassVar[str] = "Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726, Box 1; the floor is ours"
 

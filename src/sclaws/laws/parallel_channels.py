@@ -30,6 +30,7 @@ class ParallelChannels:
         "u_bar": Param(0.0, np.inf, "unit of the depth", log=True),
         "d": Param(1.0, 64.0, "channels", log=True),
     }
+    ceiling: ClassVar[str] = "i_max"
     formula: ClassVar[str] = "I(u) = (d/2)·log₂[(1 + x·2^(2·I_max/d)) / (1 + x)], x = u/ū"
     source: ClassVar[str] = "Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726, Box 1, for d equal channels"
 

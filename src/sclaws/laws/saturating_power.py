@@ -27,6 +27,7 @@ class SaturatingPower:
         "n_sat": Param(0.0, np.inf, "cells", log=True),
         "s": Param(0.01, 10.0, "", log=True),
     }
+    ceiling: ClassVar[str] = "i_inf"
     formula: ClassVar[str] = "I(N) = I_∞ − (N/N_sat)^(−s)"
     source: ClassVar[str] = "Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726"
 

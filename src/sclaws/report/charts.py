@@ -241,6 +241,27 @@ def universal(where: Spec, looks: dict[str, Style], about: str) -> Spec:
     return _chart(layers, about) | {"params": _params(looks, {})}
 
 
+def losses(x: Spec, y: Spec, colours: Mapping[str, str], dashes: Mapping[str, list[int]], about: str) -> Spec:
+    """Return the chart of parts of a loss: a line with its points, and a band, in a colour each, with a legend."""
+    legend = {"title": None, "orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 2.5, "symbolOpacity": 1}
+    scale = {"domain": list(colours), "range": list(colours.values())}
+    colour = {"field": "part", "type": "nominal", "scale": scale, "legend": legend | {"columns": len(colours)}}
+    dash = {"domain": list(colours), "range": [dashes.get(name, [1, 0]) for name in colours]}
+    lines = {"x": x, "y": y, "color": colour}
+    band = {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}, "color": colour}
+    tips = [{"field": "part", "type": "nominal"}, {"field": "x", "type": "quantitative", "title": "level"}]
+    tips.append({"field": "text", "type": "nominal", "title": "lost"})
+    stroke = {"strokeDash": {"field": "part", "type": "nominal", "scale": dash, "legend": None}}
+    closed = "datum.low !== null && datum.high !== null"
+    layers: list[Spec] = [
+        {"transform": [{"filter": closed}], "mark": {"type": "area", "opacity": 0.11, "clip": True}, "encoding": band},
+        {"mark": {"type": "line", "strokeWidth": 2.2, "clip": True}, "encoding": lines | stroke},
+        {"mark": {"type": "point", "filled": True, "size": 34, "opacity": 1}, "encoding": lines | {"tooltip": tips}},
+    ]
+    spec = _chart(layers, about)
+    return spec | {"data": {"name": "parts"}, "config": {**spec["config"], "legend": {"labelFontSize": 12}}}
+
+
 # ── parameters ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def parameter(
     x: Scale | None, value: Scale, looks: dict[str, Style], levels: Mapping[int, str], truth: bool, about: str

@@ -16,6 +16,7 @@ from typing import Any
 
 from sclaws.report import charts, sections, universal, words
 from sclaws.report.charts import Scale, Style
+from sclaws.report.decomposed import Lost
 from sclaws.report.markup import Html, join, script_json, tag
 from sclaws.report.records import Curve, Panel, Parameter
 
@@ -35,6 +36,7 @@ class Contents:
     lead: str = ""
     compared: Html | None = None
     needed: Html | None = None
+    lost: Lost = field(default_factory=Lost)
 
 
 @functools.cache
@@ -53,9 +55,11 @@ def html(contents: Contents) -> str:
     """Return the page as text: the same for the same contents."""
     looks = [charts.styles(panel.models.items()) for panel in contents.panels]
     drawn = [_panel_charts(i, panel, look) for i, (panel, look) in enumerate(zip(contents.panels, looks, strict=True))]
+    drawn.append({"curves": _rows([], []), "charts": list(contents.lost.charts)})
     cards = [sections.curves(p, i, looks[i], drawable(p)) for i, p in enumerate(contents.panels)]
     body = tag("main", _head(contents), _sections(contents, cards), tag("footer", FOOT))
-    scripts = [bundle().replace("</script", "<\\/script"), _resource("page.js")] if contents.panels else []
+    needed = bool(contents.panels or contents.lost.charts)
+    scripts = [bundle().replace("</script", "<\\/script"), _resource("page.js")] if needed else []
     return "<!doctype html>\n" + tag(
         "html",
         tag("head", *_meta(contents.title, scripts), tag("style", Html(_resource("page.css")))),
@@ -97,6 +101,7 @@ NAMES = {
     "parameters": "Fitted parameters",
     "compared": "Rivals and larger scales",
     "needed": "What is needed",
+    "lost": "What the model lost, what the measurement lost",
     "baselines": "Baselines",
     "run": "What was run",
     "failed": "What failed",
@@ -119,6 +124,7 @@ def _parts(contents: Contents, cards: Sequence[Html]) -> dict[str, Html]:
         "parameters": sections.parameters(panels),
         "compared": contents.compared,
         "needed": contents.needed,
+        "lost": contents.lost.section,
         "baselines": sections.baselines(panels),
         "run": sections.ran(contents.counts, contents.provenance, contents.study_text),
         "failed": sections.failed(contents.failures),

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sclaws.decomposition import Decomposition
 from sclaws.fit import Fit, Fits
 from sclaws.fit.results import law_name
-from sclaws.report import comparing, known, parts, words
+from sclaws.report import comparing, decomposed, known, parts, words
+from sclaws.report.decomposed import Lost
 from sclaws.report.page import Contents
 from sclaws.report.records import OPEN, Curve, Knot, Panel, Scaled, Slice
 from sclaws.table import Table
@@ -31,10 +33,12 @@ def contents(
     study_text: str | None = None,
     truth: Mapping[str, Any] | None = None,
     rules: Sequence[str | float] = (),
+    lost: Decomposition | None = None,
 ) -> Contents:
     """Return all that a report shows. ``truth`` is {parameter: value}, or {data set: {parameter: value}}.
 
     ``rules`` are the targets that were asked for; without any, both published rules are shown where they apply.
+    ``lost`` is what the model and the measurement lost.
     """
     failures = [{str(k): v for k, v in row.items()} for row in table.failures.to_dict("records")]
     counts = [("results", f"{len(table.frame):,}"), ("fitted curves", f"{len(fits):,}")]
@@ -44,8 +48,9 @@ def contents(
             counts.append((f"{name}s", words.listing(values) if len(values) <= LINE[0] else f"{len(values):,}"))
     made = tuple(panels(table, fits, truth or {}))
     tests = comparing.compared(fits), comparing.needed(fits, rules)
+    apart = decomposed.shown(lost.frame) if lost else Lost()
     return Contents(
-        title, made, tuple(counts), table.provenance, tuple(failures), study_text, _lead(table, made), *tests
+        title, made, tuple(counts), table.provenance, tuple(failures), study_text, _lead(table, made), *tests, apart
     )
 
 

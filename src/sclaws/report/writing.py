@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sclaws.decomposition import Decomposition
 from sclaws.errors import StoreError
 from sclaws.fit import Fits
 from sclaws.report import page, reading
@@ -23,16 +24,19 @@ def write(
     study_text: str | None = None,
     truth: Mapping[str, Any] | None = None,
     rules: Sequence[str | float] = (),
+    lost: Decomposition | None = None,
 ) -> Path:
     """Write ``report.html`` (to a folder, or to a path ending in ``.html``) and return its path.
 
     ``study_text`` is shown as it is. ``truth`` holds what is known of simulated data: {parameter: value}, or
-    {data set: {parameter: value}}. ``rules`` are targets: "gap", "fraction" or values of y. The same input gives the
-    same bytes. Raises ``StoreError`` where nothing can be written.
+    {data set: {parameter: value}}. ``rules`` are targets: "gap", "fraction" or values of y. ``lost`` adds a section on
+    what the model and the measurement lost. The same input gives the same bytes. Raises ``StoreError`` where nothing
+    can be written.
     """
     path = Path(folder_or_path)
     path = path if path.suffix.lower() in (".html", ".htm") else path / "report.html"
-    text = page.html(reading.contents(table, fits, title=title, study_text=study_text, truth=truth or {}, rules=rules))
+    told = reading.contents(table, fits, title=title, study_text=study_text, truth=truth or {}, rules=rules, lost=lost)
+    text = page.html(told)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ USUAL_LAW = {"umis_per_cell": "noise", "snr": "noise", "n_cells": "saturating-po
 MODEL_SIZE = ("n_params", "train_flops")
 NAMES = ("dataset", "evaluated_on", "model", "signal", "score", "metric", "split", "replicate")
 ALWAYS = ("model", "signal", "score")
+BOUND = "bound"  # the column of what no embedding can tell: a label's entropy
 
 
 def axes(runs: Iterable[Run]) -> list[str]:
@@ -79,6 +80,9 @@ def check(fits: Sequence[Mapping[str, Any]], runs: Sequence[Run], columns: Colle
                 raise StudyError(
                     f"{where}, by: unknown column {name!r}; {did_you_mean(name, {*known, *levels, *NAMES})}"
                 )
+        ceiling = str(each.get("ceiling", BOUND))
+        if ceiling not in {*known, BOUND}:
+            raise StudyError(f"{where}, ceiling: unknown column {ceiling!r}; {did_you_mean(ceiling, {*known, BOUND})}")
         if told and each["y"] not in metrics(runs):
             raise StudyError(f"{where}: no score gives {each['y']!r}; {did_you_mean(each['y'], metrics(runs))}")
 

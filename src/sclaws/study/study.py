@@ -16,12 +16,13 @@ from tqdm.auto import tqdm
 
 from sclaws import grid, keys, report, sweep
 from sclaws import trial as trials
+from sclaws.decomposition import Decomposition
 from sclaws.errors import StudyError
 from sclaws.fit import Fits
 from sclaws.plugins import Spec
 from sclaws.protocols import Engine
 from sclaws.store import Store
-from sclaws.study import check, collect, fitting, learning, told
+from sclaws.study import check, collect, decomposing, fitting, learning, told
 from sclaws.study import named as naming
 from sclaws.study import words as wording
 from sclaws.table import Table, write_csv
@@ -30,13 +31,14 @@ from sclaws.trial import Done, Item, Settings
 
 @dataclass(frozen=True)
 class Result:
-    """What a study found: the table, the fits, the path of the report, and what happened in this run."""
+    """What a study found: table, fits, report, what happened in this run, what model and measurement lost."""
 
     table: Table
     fits: Fits
     report: Path
     done: Done
     truth: Mapping[str, Mapping[str, Any]]
+    lost: Decomposition
 
     @property
     def failed(self) -> int:
@@ -58,7 +60,8 @@ class Result:
 
     def __repr__(self) -> str:
         notes = "".join(f"{note}\n" for note in self.warnings)
-        return f"{told.fitted(self.fits.frame, self.truth)}\n\n{notes}report: {self.report}"
+        lost = "".join(f"{line}\n" for line in decomposing.sentences(self.lost.frame))
+        return f"{told.fitted(self.fits.frame, self.truth)}\n\n{lost}{notes}report: {self.report}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,17 +178,18 @@ class Study:
         Store.open(self.out)
         done = done or Done()
         self.table().write(self.out)  # first of all: no law can take a finished table away
-        table, fits = self._fitted(done)
+        table, fits, lost = self._found(done)
         table.write(self.out)
         fits.write(self.out)
+        decomposing.write(self.out, lost)
         learning.write(self.out, self.runs, self.store)
         rules = fitting.targets(self._asked())
         write_csv(fits.targets(rules), self.out / "targets.csv")
         truth = self.truth()
         page = report.write(
-            self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth, rules=rules
+            self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth, rules=rules, lost=lost
         )
-        return Result(table, fits, page, done, truth)
+        return Result(table, fits, page, done, truth, lost)
 
     def table(self) -> Table:
         """Return the table of what is stored."""
@@ -225,12 +229,14 @@ class Study:
     def _asked(self) -> list[dict[str, Any]]:
         return fitting.asked(self.words.get("fit", []), self.runs)
 
-    def _fitted(self, done: Done) -> tuple[Table, Fits]:
-        """Return the table with what its reader should know, and the fits that it allows."""
+    def _found(self, done: Done) -> tuple[Table, Fits, Decomposition]:
+        """Return the table with what its reader should know, and the fits and the decomposition that it allows."""
         table = self.table()
         fits, notes = fitting.fitted(table, self._asked(), self.folder)
         notes += told.warnings(table, len(done.busy))
-        return replace(table, provenance={**table.provenance, "warnings": notes}), fits
+        lost = decomposing.decomposition(table, self.runs)
+        notes += decomposing.warnings(lost)
+        return replace(table, provenance={**table.provenance, "warnings": notes}), fits, lost
 
     def _datasets(self) -> list[Spec]:
         return list(dict.fromkeys(run.trial.dataset for run in self.runs))

@@ -11,7 +11,7 @@ from sclaws.errors import StudyError, did_you_mean
 from sclaws.grid import BLOCK, listed, table, unknown_words
 
 TOP = ("name", "out", "engine", "device", "keep", "axes", "grid", "fit", "profiles", *BLOCK)
-HOW = ("criterion", "weights", "loss", "delta", "train", "test", "baseline", "pool")  # as in the verb fit
+HOW = ("criterion", "weights", "loss", "delta", "train", "test", "baseline", "ceiling", "pool")  # as in the verb fit
 FIT = ("law", "x", "y", "by", "where", "target", *HOW)
 KEEP = ("embeddings", "weights")
 DEVICES = ("cpu", "cuda")

@@ -23,6 +23,8 @@ def check(law: Any) -> None:
     for name, param in params.items():
         assert param.low < param.high, f"{name}: bounds {param.low} .. {param.high}"
         assert not param.log or param.low >= 0, f"{name}: searched as a logarithm, from {param.low}"
+    ceiling = getattr(law, "ceiling", next(iter(params)))
+    assert ceiling in params, f"ceiling = {ceiling!r}, which is no parameter"
     x = {role: np.geomspace(10, 1e4, 7) * np.array([1, 2, 3]).reshape(3, 1, 1) for role in law.inputs}
     theta = {name: _inside(param, turn) for turn, (name, param) in enumerate(params.items())}
     found = _predicted(law, x, theta)
