@@ -47,6 +47,14 @@ def test_a_chart_for_each_model_at_the_largest_levels():
     assert plain(lost.section).count("scvi") == 1 + 4  # its chart, and rows for two numbers of cells
 
 
+def test_two_axes_are_two_charts_though_neither_has_a_level_of_its_own():
+    snr = frame().drop(columns="n_cells_level").assign(axis="snr", resolution_level=float("inf"))
+    resolution = frame().drop(columns="n_cells_level").assign(axis="resolution", snr_level=float("inf"))
+    titles = [title for title, _ in decomposed.panels(pd.concat([snr, resolution]))]
+    assert titles == ["pca · resolution", "pca · snr"]
+    assert decomposed.svg(pd.concat([snr, resolution])).startswith("<svg")
+
+
 @pytest.mark.parametrize("sure", [True, False])
 def test_charts_are_drawn(sure):
     (chart,) = decomposed.shown(frame(sure=sure)).charts

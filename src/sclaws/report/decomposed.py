@@ -96,7 +96,8 @@ def panels(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
             return
         named = dict(zip(["axis", *by], key, strict=True))
         same = rows[(rows["axis"] == named["axis"]) & (rows["unit"] == some["unit"].iloc[0])]
-        title = " · ".join(words.name(named[c]) for c in varying) or "all results"
+        axis = [words.column(named["axis"])] if rows["axis"].nunique() > 1 else []
+        title = " · ".join([*(words.name(named[c]) for c in varying), *axis]) or "all results"
         yield title, {"spec": _spec(named["axis"], same, title), "data": {"parts": _data(some)}}
 
 
@@ -107,10 +108,11 @@ def conditions(frame: pd.DataFrame) -> list[str]:
 
 
 def largest(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows at the largest level of every other axis, model by model."""
+    """Return the rows at the largest level of every other axis, model by model; an axis has no level of its own."""
     for column in [c for c in conditions(frame) if c.endswith("_level")]:
         same = ["axis", *(["model"] if "model" in frame else [])]
-        frame = frame[frame[column] == frame.groupby(same, dropna=False)[column].transform("max")]
+        most = frame.groupby(same, dropna=False)[column].transform("max")
+        frame = frame[(frame[column] == most) | most.isna()]
     return frame
 
 

@@ -66,12 +66,11 @@ def _grids(depth: float, cells: float) -> dict[str, str]:
     tenth = depth / 10
     low = min(_SHALLOWEST, tenth / 4)
     below, above = np.geomspace(low, tenth, 3)[:-1], np.geomspace(tenth, depth, 4)[:-1]
-    few = [c for c in (100, 1000) if c < cells / 2]
     return {
         "depths": levels([*below, *above]),
         "some_depths": levels([below[-1], tenth, above[-1]]),
         "cells": levels(np.geomspace(min(100.0, cells / 8), cells, 5)[:-1], whole=True),
-        "few_cells": levels(few or [cells / 4], whole=True),
+        "few_cells": levels(np.geomspace(min(100.0, cells / 8), cells, 4)[:-1], whole=True),
         "paper_depths": levels(np.geomspace(low, depth, 10)[:-1]),
         "paper_cells": levels(np.geomspace(min(100.0, cells / 8), cells, 10)[:-1], whole=True),
     }
