@@ -51,7 +51,7 @@ def test_two_axes_are_two_charts_though_neither_has_a_level_of_its_own():
     snr = frame().drop(columns="n_cells_level").assign(axis="snr", resolution_level=float("inf"))
     resolution = frame().drop(columns="n_cells_level").assign(axis="resolution", snr_level=float("inf"))
     titles = [title for title, _ in decomposed.panels(pd.concat([snr, resolution]))]
-    assert titles == ["pca · resolution", "pca · snr"]
+    assert titles == ["pca · resolution", "pca · signal-to-noise ratio"]
     assert decomposed.svg(pd.concat([snr, resolution])).startswith("<svg")
 
 
