@@ -144,3 +144,18 @@ def test_published_tasks_on_cells_of_our_choice(task):
     truth = float(given["mi_nats"]) / np.log(2)
     assert found.low <= truth <= found.high
     assert abs(found.value - truth) < 0.12
+
+
+def test_information_between_few_groups_is_not_seen_and_said():
+    """Groups carry all of it, and there are too few to learn from: the value may be negative, the interval may not."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(20), 20)
+    shared = 2.0 * rng.normal(size=(20, 12))[group]
+    found = Auto().estimate(*(shared + rng.normal(size=(400, 12)) for _ in range(2)), groups=group)
+    assert set(found.details["witnesses"]) <= {
+        "critics",
+        "gaussian",
+    }  # others would tell of the group, and are not asked
+    assert found.high >= 0
+    assert found.value < -0.1
+    assert found.verdict.startswith("worse than nothing: what was learnt in some folds or groups misleads in others")

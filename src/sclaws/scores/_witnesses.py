@@ -33,9 +33,12 @@ _FEW_DIMENSIONS = 8  # ... and beyond which they are sought in latents, too
 
 
 def of_continuous(
-    given: _estimate.Sample, fold: Ints, seed: int
+    given: _estimate.Sample, fold: Ints, seed: int, grouped: bool = False
 ) -> tuple[_rule.Witness | None, list[_rule.Witness], dict[str, Any]]:
-    """Return the Gaussian where it is believed, critics and neighbours, and what to tell of them."""
+    """Return the Gaussian where it is believed, critics and neighbours, and what to tell of them.
+
+    With groups the rule does not hear neighbours (:func:`sclaws.scores._rule.choose`), so they are not asked.
+    """
     found = _critics.contrast(given.x, given.y, fold, seed)
     critics = _critic(given, "critics", found)
     with _estimate.one_thread():
@@ -50,6 +53,8 @@ def of_continuous(
         if len(x) > 2 * sum(dims) + 2:
             normal = _gaussian(given, _normal.fitted(*sides), found, ranked, fold, seed)
         others = [critics]
+        if grouped:
+            return normal, others, details
         if sum(dims) <= _MOST_DIMENSIONS:
             others.append(_neighbours(given, x, y, normal is not None, seed))
         if sum(dims) > _FEW_DIMENSIONS:
@@ -57,12 +62,14 @@ def of_continuous(
         return normal, others, details
 
 
-def of_label(given: _estimate.Sample, fold: Ints, seed: int) -> list[_rule.Witness]:
-    """Return a linear probe, small classifiers, and, in few dimensions, neighbours."""
+def of_label(given: _estimate.Sample, fold: Ints, seed: int, grouped: bool = False) -> list[_rule.Witness]:
+    """Return a linear probe, small classifiers, and, in few dimensions and without groups, neighbours."""
     found = [
         _linear_probe(given, fold),
         _critic(given, "classifiers", _classifiers.contrast(given.x, given.y, fold, seed)),
     ]
+    if grouped:
+        return found
     left = _nearest.spread(_columns(_normal.ranks(_estimate.standardised(given.x))), 1)
     if left.shape[1] > _MOST_DIMENSIONS or np.bincount(given.y).min() <= 2 * (_K + 1):
         return found

@@ -19,6 +19,7 @@ from sclaws.scores import _coordinates, _estimate, _networks, _rule, _witnesses
 
 _BIT = math.log(2)
 _FOLDS = 5
+_NOTICED = 0.1 * _BIT  # below zero, where information cannot be, by more than estimates of nothing are
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Auto:
     The interval carries two things: sampling, as the other scores' do (``stderr`` and the draws are that alone), and
     the model: what the value takes beyond its best uncorrected witness, and a share of what witnesses disagree on. It
     is wider above than below, as all of them fail low. ``details["witnesses"]`` has each estimator's answer and its
-    part without extrapolation, ``details["chosen"]`` the one taken. A label's value, low and high lie in [0, H(label)].
+    part without extrapolation, ``details["chosen"]`` the one taken. A label's value, low and high lie in [0, H(label)];
+    of a continuous signal, chance or few groups may bring the value below 0, but never the interval's upper end.
     """
 
     version: ClassVar[int] = 1
@@ -61,12 +63,12 @@ class Auto:
                 return _estimate.constant_embedding(given, estimator="auto", chosen="none")
             fold, note = _estimate.dealt(given, _FOLDS, seed)
             bits = _estimate.entropy(given.y)
-            witnesses = _witnesses.of_label(given, fold, seed)
+            witnesses = _witnesses.of_label(given, fold, seed, _grouped(given, note))
             choice = _rule.choose(None, witnesses, given.units.ids, _grouped(given, note))
             details = {"entropy": bits, "n_classes": int(given.y.max()) + 1}
             return _told(given, choice, witnesses, (left_out, note), details, (0.0, bits))
         fold, note = _estimate.dealt(given, _FOLDS, seed)
-        normal, others, details = _witnesses.of_continuous(given, fold, seed)
+        normal, others, details = _witnesses.of_continuous(given, fold, seed, _grouped(given, note))
         choice = _rule.choose(normal, others, given.units.ids, _grouped(given, note))
         witnesses = ([normal] if normal else []) + others
         cut = [
@@ -81,6 +83,13 @@ class Auto:
 def _grouped(given: _estimate.Sample, note: str) -> bool:
     """Return whether folds hold whole groups: they do, when there are groups and nothing had to be noted."""
     return given.groups is not None and not note
+
+
+def _astray(choice: _rule.Choice) -> str:
+    """Return the rule's verdict, or a warning when what was learnt is worse than nothing elsewhere."""
+    if choice.witness.value < -max(choice.witness.stderr, _NOTICED):
+        return "worse than nothing: what was learnt in some folds or groups misleads in others; more cells, or groups"
+    return choice.verdict
 
 
 def _few(given: _estimate.Sample, choice: _rule.Choice) -> str:
@@ -99,7 +108,7 @@ def _told(
     chosen = choice.witness
     plain = _estimate.estimate(
         chosen.value / _BIT, chosen.influence / _BIT, given.units, stderr=chosen.stderr / _BIT, bounds=bounds,
-        verdicts=(choice.verdict, *verdicts),
+        verdicts=(_astray(choice), *verdicts),
         details={
             "estimator": "auto", "chosen": chosen.name, "unclipped": chosen.value / _BIT, **details,
             "witnesses": {w.name: [round(w.value / _BIT, 4), round(w.honest / _BIT, 4)] for w in witnesses},
@@ -108,4 +117,4 @@ def _told(
     half = _estimate.half_width(plain.stderr, given.units)
     low = plain.value - math.hypot(half, choice.below / _BIT)
     high = plain.value + math.hypot(half, choice.above / _BIT)
-    return replace(plain, low=float(np.clip(low, *bounds)), high=float(np.clip(high, *bounds)))
+    return replace(plain, low=float(np.clip(low, *bounds)), high=max(float(np.clip(high, *bounds)), 0.0))
