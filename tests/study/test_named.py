@@ -25,8 +25,8 @@ def cells(tmp_path, monkeypatch):
 def test_names_in_the_file_suggest_signals_and_the_data_give_the_levels(cells) -> None:
     words = tomllib.loads(named.settled("gowri-2025", cells))
     assert words["signals"] == [
-        {"use": "obsm", "key": "protein"},
-        {"use": "obs", "column": "cell_type", "kind": "label"},
+        {"use": "obsm", "key": "protein", "name": "protein"},
+        {"use": "obs", "column": "cell_type", "kind": "label", "name": "cell_type"},
     ]
     depth = anndata.read_h5ad(cells).X.sum(axis=1).mean()
     depths = words["grid"][0]["levels"]["umis_per_cell"]
@@ -78,7 +78,9 @@ def test_the_file_is_written_once_and_never_over_somebodys_changes(cells, tmp_pa
 def test_donors_stay_whole_if_asked(cells) -> None:
     words = tomllib.loads(named.settled("gowri-2025", cells, ["label=cell_type"], by="donor"))
     assert words["split"]["by"] == "donor"
-    assert words["signals"] == [{"use": "obs", "column": "cell_type", "kind": "label", "group": "donor"}]
+    assert words["signals"] == [
+        {"use": "obs", "column": "cell_type", "kind": "label", "group": "donor", "name": "cell_type"}
+    ]
 
 
 def test_partners_bring_a_split_of_their_own(cells) -> None:
@@ -90,11 +92,11 @@ def test_partners_bring_a_split_of_their_own(cells) -> None:
     assert (clone["split"]["by"], clone["split"]["test"], clone["signals"]) == (
         "clone",
         0.5,
-        [{"use": "clone", "column": "clone"}],
+        [{"use": "clone", "column": "clone", "name": "clone"}],
     )
     near = tomllib.loads(named.settled("gowri-2025", cells, ["neighbour=spatial"]))
     assert (near["split"]["by"], near["dataset"]["blocks"]) == ("block", 12)
-    assert near["signals"] == [{"use": "neighbour", "key": "spatial", "by": "block", "n": 3000}]
+    assert near["signals"] == [{"use": "neighbour", "key": "spatial", "by": "block", "n": 3000, "name": "neighbour"}]
     with pytest.raises(StudyError, match="a clone needs a split of its own: give it a study of its own, with --signal"):
         named.settled("gowri-2025", cells, ["clone=clone", "protein=protein"])
 
@@ -148,7 +150,7 @@ def images(tmp_path, monkeypatch):
 def test_images_give_classes_and_resolutions(images) -> None:
     words = tomllib.loads(named.settled("gowri-2025-images", images))
     assert (words["dataset"]["images"], words["dataset"]["labels"]) == ("x_train", "y_train")
-    assert words["signals"][0] == {"use": "obs", "column": "label", "kind": "label"}
+    assert words["signals"][0] == {"use": "obs", "column": "label", "kind": "label", "name": "class"}
     assert {each["positive"] for each in words["signals"][1:]} < {"0", "1", "2"}
     resolutions = words["grid"][3]["levels"]["resolution"]
     assert resolutions[0] == 2
@@ -160,7 +162,7 @@ def test_the_smoke_profile_of_images_runs(images, tmp_path) -> None:
     result = Study.named("gowri-2025-images", images, profile="smoke", out=tmp_path / "out").run(progress=False)
     assert result.failed == result.missing == 0
     every = result.table.frame.query("model == 'pca' and snr_level == inf and resolution_level == inf")
-    full = every[~every["signal"].str.contains("positive")]["value"].max()
+    full = every[every["signal"] == "class"]["value"].max()
     assert full > 0.8 * np.log2(3)  # brightness tells the three classes apart
 
 

@@ -96,13 +96,13 @@ class Asked:
     def words(self, by: str | None) -> dict[str, Any]:
         """Return the component's words; ``by`` is the column whose groups the split keeps whole."""
         if self.kind == "clone":
-            return {"use": "clone", "column": self.key}
+            return {"use": "clone", "column": self.key, "name": "clone"}
         if self.kind == "neighbour":
-            return {"use": "neighbour", "key": self.key, "by": by, "n": _PAIRS}
-        group = {"group": by} if by else {}
+            return {"use": "neighbour", "key": self.key, "by": by, "n": _PAIRS, "name": "neighbour"}
+        name = {"group": by, "name": self.key} if by else {"name": self.key}
         if self.kind == "protein":
-            return {"use": "obsm", "key": self.key, **group}
-        return {"use": "obs", "column": self.key, "kind": "label" if self.kind == "label" else "continuous", **group}
+            return {"use": "obsm", "key": self.key, **name}
+        return {"use": "obs", "column": self.key, "kind": "label" if self.kind == "label" else "continuous", **name}
 
 
 def _asked(signals: Sequence[str], adata: Any) -> list[Asked]:

@@ -32,8 +32,12 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
         raise DataError(f"{data}: images of at least two classes are needed: a sub-folder each, or an array of labels")
     side = int(min(loaded.var["y"].max(), loaded.var["x"].max())) + 1
     largest = loaded.obs["label"].value_counts().index[:_ONE_VS_REST]
-    asked: list[dict[str, Any]] = [{"use": "obs", "column": "label", "kind": "label"}]
-    asked += [{**asked[0], "positive": str(name)} for name in largest] if loaded.obs["label"].nunique() > 2 else []
+    asked: list[dict[str, Any]] = [{"use": "obs", "column": "label", "kind": "label", "name": "class"}]
+    asked += (
+        [{**asked[0], "positive": str(name), "name": f"{name} or not"} for name in largest]
+        if loaded.obs["label"].nunique() > 2
+        else []
+    )
     cells = loaded.n_obs * _TRAINED
     return {
         "dataset": toml(dataset),
