@@ -33,16 +33,16 @@ def main() -> None:
     points = []
     for folder in given.results:
         table, fits = Table.read(folder), pd.read_csv(folder / "fits.csv")
+        if "x" not in fits:
+            raise SystemExit(f"{folder}/fits.csv has no column x: run the study again, which trains nothing anew")
         print(f"\n## {folder.name}\n")
         noise = fits[(fits["law"] == "noise") & fits["i_max"].notna()]
-        for (signal, x), some in fits[fits["law"] == "noise"].groupby(
-            ["signal", "x"] if "x" in fits else ["signal", "law"]
-        ):
+        for (signal, x), some in fits[fits["law"] == "noise"].groupby(["signal", "x"]):
             _told(some, signal, x)
         _cells(fits[fits["law"] == "saturating-power"], table)
         _needed(folder)
-        for signal in noise["signal"].unique():
-            _claims(noise[noise["signal"] == signal], table.frame[table.frame["signal"] == signal], signal)
+        for (signal, x), some in noise.groupby(["signal", "x"]):
+            _claims(some, table.frame[table.frame["signal"] == signal], f"{signal} ({x})")
         points.append(_collapsed(folder, noise))
     if given.figure:
         _figure(pd.concat(points)).save(str(given.figure))
@@ -126,11 +126,12 @@ def _collapsed(folder: Path, noise: pd.DataFrame) -> pd.DataFrame:
     """Return u/ū and (4^I − 1)/(4^I_max − 1) of the points of every fitted curve."""
     points = pd.read_csv(folder / "predictions.csv")
     points = points[points["law"] == "noise"]
-    by = [c for c in ("signal", "model", "score", "x") if c in noise and c in points]
-    both = points.merge(noise[[*by, "i_max", "u_bar", "verdict"]], on=by)
-    x = next(c for c in ("umis_per_cell", "snr", "resolution", "intact_odds") if c in both)
+    by = [c for c in ("signal", "model", "score") if c in noise and c in points]
+    both = points.merge(noise[[*by, "x", "i_max", "u_bar", "verdict"]].rename(columns={"x": "axis"}), on=by)
+    both["u"] = [row[row["axis"]] for _, row in both.iterrows()]
+    both = both.dropna(subset="u")  # a point has a place on the axis of its own fit alone
     return both.assign(
-        ratio=both[x] / both["u_bar"],
+        ratio=both["u"] / both["u_bar"],
         scaled=np.expm1(2 * math.log(2) * both["y"]) / np.expm1(2 * math.log(2) * both["i_max"]),
         study=folder.name.split("-")[0],
     )

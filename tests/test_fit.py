@@ -13,6 +13,7 @@ from sclaws.laws.constant import Constant
 from sclaws.laws.noise import Noise
 from sclaws.laws.power_with_floor import PowerWithFloor
 from sclaws.laws.saturating_power import SaturatingPower
+from sclaws.study import told
 from sclaws.table import Table
 
 DEPTHS = np.geomspace(10, 2500, 8)
@@ -206,12 +207,23 @@ def small(n=3):
     return simulate(noise_curve(), DEPTHS, 0.05, 0.0, n, 2, seed=71)
 
 
+def test_one_law_along_two_axes_can_be_told_apart():
+    along = [fit(small().rename(columns={"x": x}), [Noise()], x, "y", "curve") for x in ("a", "b")]
+    both = Fits.join(along).frame
+    assert both["x"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert [line for line in told.fitted(both).splitlines() if line.endswith(":")] == [
+        "noise along a:",
+        "noise along b:",
+    ]
+    assert told.fitted(along[0].frame).startswith("noise:")
+
+
 def test_columns_of_frame_and_predictions():
     fits = fit(small(), [Noise(), Logarithm(), Constant()], "x", "y", "curve")
     ends = [f"{name}{end}" for name in ("i_max", "u_bar", "at_one", "slope", "value") for end in ("", "_low", "_high")]
     after = ["r2", "rmse", "aicc", "verdict", "note", "criterion", "weights", "loss", "constant_aicc", "best", "loo"]
     held = ["held_out", "held_out_rmse", "held_out_coverage"]
-    assert list(fits.frame) == ["curve", "law", *ends, *after, *held]
+    assert list(fits.frame) == ["curve", "law", *ends, *after, *held, "x"]
     assert fits.frame["law"].tolist() == ["noise", "logarithm", "constant"] * 3
     told = ["predicted", "low", "high", "held_out", "worse_than_baseline"]
     refit = ["extrapolated", "extrapolated_low", "extrapolated_high"]

@@ -63,7 +63,7 @@ def test_snr_adds_noise_of_the_stated_variance() -> None:
     assert Snr().measure(noisy.materialise()) == {"snr": pytest.approx(4.0)}
     assert noisy.to_adata().X.var() == pytest.approx(0.25, rel=4 * np.sqrt(2 / 20000))
     assert Snr().measure(view) == {}
-    with pytest.raises(DataError, match="these values are codes; use the axis intact_odds"):
+    with pytest.raises(DataError, match="dense whole numbers are codes; use the axis intact_odds for residues"):
         Snr().prepare(cells.sequences(), 4.0, seed=0)
     with pytest.raises(DataError, match="snr = 0 must be above 0"):
         Snr().prepare(view, 0.0, seed=0)

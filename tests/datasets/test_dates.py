@@ -34,7 +34,7 @@ def test_a_missing_date_is_nan(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["10/24/2004", "2009-13-01", "2009-02-30", "2009-00-00", "2009-XX-05", "38284", "24 Oct 2004", "1e3"]
+    "text", ["10/24/2004", "2009-13-01", "2009-02-30", "2009-00-00", "0000", "2009-XX-05", "38284", "24 Oct 04", "1e3"]
 )
 def test_what_is_no_date_is_named(text):
     with pytest.raises(DataError, match="file, column 'd': '.*' of 'b' is no date; write days as 2009-05-31"):

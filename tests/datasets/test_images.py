@@ -83,6 +83,35 @@ def test_sixteen_bits_keep_their_depth_and_cameras_may_lie_on_their_side(tmp_pat
     np.testing.assert_allclose(found[1], np.rot90(turned, -1) / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize("most", [65535, 4095])
+def test_sixteen_bits_of_a_portable_map_go_from_black_to_its_white(tmp_path, most):
+    (tmp_path / "a").mkdir()
+    deep = RNG.integers(0, most, (5, 4), endpoint=True)
+    (tmp_path / "a" / "1.pgm").write_bytes(b"P5 4 5 %d\n" % most + deep.astype(">u2").tobytes())
+    np.testing.assert_allclose(Images(str(tmp_path), colour="grey").load().X[0], deep.ravel() / most, atol=1e-5)
+
+
+def test_colours_under_what_is_transparent_count(tmp_path):
+    (tmp_path / "a").mkdir()
+    pixels = np.dstack([picture(), np.zeros((6, 6), np.uint8)])
+    Image.fromarray(pixels).save(tmp_path / "a" / "1.png")
+    np.testing.assert_allclose(Images(str(tmp_path)).load().X[0] * 255, pixels[..., :3].ravel(), atol=1e-4)
+
+
+def test_a_class_may_be_a_link(folder, tmp_path):
+    path, _ = folder
+    study = tmp_path / "study"
+    (study / "cat").mkdir(parents=True)
+    Image.fromarray(picture()).save(study / "cat" / "1.png")
+    (study / "other").symlink_to(path / "bee")
+    assert list(Images(str(study)).load().obs_names) == ["cat/1.png", "other/deep/er.png"]
+
+
+def test_labels_of_bytes_are_text(tmp_path):
+    np.savez(tmp_path / "d.npz", images=np.zeros((5, 4, 4), np.uint8), labels=np.array([b"cat", b"ape"] * 3)[:5])
+    assert list(Images(str(tmp_path / "d.npz"), classes=("cat",)).load().obs["label"]) == ["cat"] * 3
+
+
 def test_classes_and_limit(folder):
     path, _ = folder
     adata = Images(str(path), classes=("cat", "bee")).load()
@@ -122,12 +151,13 @@ def test_both_conform(folder, tmp_path):
         ({"images": picture(4, 4, 7)}, r"has no array 'labels'; set labels = .*: images; or write labels = \"\""),
         ({"images": picture(4, 4, 1)}, r"'images' has shape \(4, 4\); \(n, h, w\) or"),
         ({"images": np.zeros((5, 3, 8, 8), np.uint8)}, r"shape \(5, 3, 8, 8\).* numpy.moveaxis\(images, 1, -1\)"),
-        ({"images": np.zeros((5, 8, 8, 4), np.uint8)}, r"shape \(5, 8, 8, 4\)"),
+        ({"images": np.zeros((5, 8, 8, 4), np.uint8)}, r"shape \(5, 8, 8, 4\).*leave the transparency out"),
         ({"images": np.zeros((0, 8, 8), np.uint8)}, r"shape \(0, 8, 8\)"),
         ({"images": np.zeros((5, 8, 8), np.int64)}, "is of int64; bytes"),
         ({"images": np.full((5, 8, 8), 255.0)}, r"values from 255 to 255; floats must lie in \[0, 1\]: divide by 255"),
         ({"images": np.full((5, 8, 8), np.nan)}, "values from nan to nan"),
         ({"images": np.zeros((5, 8, 8)), "labels": np.zeros(4)}, r"'labels' has shape \(4,\); one label for each"),
+        ({"images": np.zeros((3, 8, 8)), "labels": np.array([1, 2, np.nan])}, "'labels': 1 labels are NaN; leave"),
         ({"images": np.array([{}, None])}, "cannot be read as an npz file .it holds Python objects.; write numbers"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value[:30],

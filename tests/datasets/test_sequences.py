@@ -48,6 +48,19 @@ def test_a_table_is_read(write, name):
     assert found.uns["dropped"] == {"dates": 0, "letters": 0}
 
 
+def test_a_stop_at_the_end_does_not_part_copies(write):
+    found = Sequences(write("p.fa", ">a\nMKV\n>b\nmkv*\n>c\nMKL*\n")).load()
+    assert found.X[0].tolist() == found.X[1].tolist()
+    assert list(found.obs["identical_to"]) == ["a", "a", "c"]
+
+
+def test_an_alignment_of_gaps_mostly_is_one_of_proteins(write):
+    found = Sequences(write("p.fa", f">a\n{'-' * 95}MKVLW\n>b\n{'-' * 96}MKVL\n")).load()
+    assert found.shape == (2, 100)
+    with pytest.raises(DataError, match=r"look like nucleotides \(100%"):
+        Sequences(write("n.fa", f">a\n{'-' * 95}ACGTA\n")).load()
+
+
 @pytest.mark.parametrize("name", ["p.fasta", "p.faa.gz", "p.txt"])
 def test_fasta_is_read_and_joined(write, name):
     path = write(name, ">b|1 some virus\r\nMK\r\nVW\r\n\r\n>a\nMXBzjuo\n")
@@ -93,6 +106,7 @@ def test_letters_that_are_no_residue(write, letters, names):
         ("p.fa", ">a\nMKV\n>b\nMK1V\n>c\n?\n", r"record 'b', position 3: '1' is no residue \(2 records"),
         ("p.fa", ">a\nMK\n>b\n>c\nMK\n", "record 'b' has no residues; remove it"),
         ("p.fa", ">a\n*\n", "record 'a' has no residues"),
+        ("p.fa", ">a\nMK\n>b\n--\n", "record 'b' has no residues"),
         ("p.fa", ">a x\nMK\n>a y\nMW\n", "1 names occur more than once, the first is 'a'"),
         ("p.fa", ">a\nMK\n> b\nMW\n>\nMW\n", "record 3 has no name"),
         ("p.fa", "MKV\n", "begins with 'MKV', and a FASTA file with a header >name"),

@@ -27,10 +27,19 @@ def measured(n=200, p=30, seed=0) -> View:
 
 
 def test_a_letter_is_a_column_and_no_letter_is_none() -> None:
-    found = _columns.one_hot(np.array([[0, 3, -1], [31, 40, 1]])).toarray()
+    found = _columns.one_hot(np.array([[0, 3, -1], [31, -1, 1]])).toarray()
     assert found.shape == (2, 96)
     assert set(zip(*np.nonzero(found), strict=True)) == {(0, 0), (0, 35), (1, 31), (1, 65)}
     assert found.max() == 1
+
+
+def test_whole_numbers_that_are_no_codes_are_refused() -> None:
+    """Bytes of an image, which would lose every value above 31, in silence."""
+    made = codes().to_adata()
+    made.X = np.random.default_rng(0).integers(0, 256, made.shape).astype(np.uint8)
+    for model in (PCA(dim=3), RandomProjection(dim=3)):
+        with pytest.raises(ModelError, match=r"codes, 0 to 31, .* from \d+ to 2\d\d; give measurements as floats"):
+            model.fit(View.of(made), View.of(made), seed=0).embed(View.of(made))
 
 
 def test_what_are_codes() -> None:

@@ -312,6 +312,14 @@ def test_fine_tuning_goes_on_from_the_folder(folder, parts):
     assert tuned.losses(test, seed=0).mean() < frozen.losses(test, seed=0).mean() - 1
 
 
+def test_the_price_of_a_folder_is_that_of_its_own_size(folder, tmp_path):
+    same = ESM2(path=str(folder), max_updates=400, batch_size=32)
+    assert same.cost(1000, 50) == QUICK.cost(1000, 50)
+    larger = damaged(folder, tmp_path / "larger", hidden_size=1280, num_hidden_layers=33, num_attention_heads=20)
+    assert ESM2(path=str(larger)).cost(1000, 50) == ESM2(size="t33_650M").cost(1000, 50)
+    assert ESM2(path=str(tmp_path / "none")).cost(1000, 50) > 0
+
+
 def damaged(folder, to, **changes):
     to.mkdir()
     for file in folder.iterdir():

@@ -78,6 +78,11 @@ def test_components_are_of_the_training_images(parts, trained):
     np.testing.assert_allclose(np.diag(covariance), largest, rtol=1e-3)
 
 
+def test_more_components_than_features_are_refused():
+    with pytest.raises(ModelError, match="dim = 6 is above the network's 5 features; lower it"):
+        mobilenet._components(np.ones((9, 5), np.float32), 6)
+
+
 def test_a_saved_model_comes_back(parts, trained, tmp_path):
     *_, test = parts
     trained.save(tmp_path)
@@ -132,6 +137,10 @@ def test_what_cannot_be_told_apart_is_told(parts):
         MobileNet(label="lable").fit(train, valid, seed=0)
     with pytest.raises(ModelError, match="mobilenet: these are no images: var has no y, x, channel"):
         MobileNet().fit(cells.counts(), cells.counts(), seed=0)
+    made = train.to_adata()
+    made.X = (made.X * 255).astype(np.uint8)
+    with pytest.raises(ModelError, match="images are whole numbers .uint8.; give floats from 0 to 1"):
+        MobileNet().fit(View.of(made), View.of(made), seed=0)
     with pytest.raises(ModelError, match="training diverged; lower lr"):
         MobileNet(dim=4, lr=1e30, max_updates=30).fit(train, valid, seed=0)
 

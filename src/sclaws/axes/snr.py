@@ -36,8 +36,11 @@ class Snr:
         """Return the recipe for noise of variance ``1 / level``."""
         if train.counts:
             raise DataError("snr adds normal noise, and these values are counts; use the axis umis_per_cell")
-        if next(train.take(np.arange(1)).batches()).values.dtype.kind in "iu":
-            raise DataError("snr adds normal noise, and these values are codes; use the axis intact_odds")
+        if any(block.values.dtype.kind in "iu" for block in train.take(np.arange(min(train.n_obs, 1))).batches()):
+            raise DataError(
+                "snr adds normal noise, and dense whole numbers are codes; use the axis intact_odds for residues, and "
+                "give measurements as floats"
+            )
         if not level > 0:
             raise DataError(f'snr = {level:g} must be above 0 (u = 1 / variance of the noise); write "all" for none')
         return Noisy(1.0 / math.sqrt(level), seed)

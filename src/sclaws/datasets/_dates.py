@@ -43,7 +43,7 @@ def read(text: str) -> Read:
     if not (found := _DAY.fullmatch(text.upper())):
         raise ValueError(text)
     year, month, day = (int(part) if part and part != "XX" else 0 for part in found.groups())
-    if (month == 0 and day) or "00" in found.groups()[1:]:
+    if not year or (month == 0 and day) or "00" in found.groups()[1:]:
         raise ValueError(text)
     length = 366 if calendar.isleap(year) else 365
     if not month:

@@ -23,6 +23,7 @@ from sclaws.image_averaging import area_weights
 _KINDS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow weighs colours
 _FULL = {"uint8": 255.0, "uint16": 65535.0, "bool": 1.0}
+_SIXTEEN = ("PNG", "PPM")  # formats of at most 16 bits, which Pillow may give in 32
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Images:
     """Images of one size. ``path`` is a folder whose sub-folders are the classes, or an ``.npz`` file.
 
     In a folder every file that ends like an image (jpg, png, tif, webp, bmp, gif, ppm, pgm) is read with Pillow;
-    ``obs["label"]`` is its sub-folder, its name the path below ``path``. Of an ``.npz`` the array ``images`` is read,
+    ``obs["label"]`` is its sub-folder, its name the path below ``path``; transparency is left out, whatever colour lies
+    under it counts. Of an ``.npz`` the array ``images`` is read,
     (n, h, w) or (n, h, w, 1 or 3), of bytes, of 16 bits or of floats in [0, 1], and ``labels`` (n,) becomes
     ``obs["label"]`` (``labels`` = "": there are none); names are i0, i1, ... in its order.
 
@@ -126,7 +128,8 @@ def _of_folder(folder: Path) -> tuple[list[str], list[str], Any]:
     """Return names, labels, and what reads the images of some rows."""
     names = [
         file.relative_to(folder).as_posix()
-        for file in folder.rglob("*")
+        for part in folder.iterdir()  # a class may be a link to a folder elsewhere, which rglob would pass over
+        for file in (part, *part.rglob("*"))
         if file.suffix.lower() in _KINDS and not _hidden(file.relative_to(folder)) and file.is_file()
     ]
     if not names:
@@ -157,16 +160,17 @@ def _opened(file: Path) -> NDArray[np.float32]:
             with Image.open(file) as image:
                 if (frames := getattr(image, "n_frames", 1)) > 1:
                     raise DataError(f"{file} holds {frames} images; write each to a file of its own")
-                pixels = _pixels(ImageOps.exif_transpose(image), file)
+                pixels = _pixels(ImageOps.exif_transpose(image), file, image.format)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, zlib.error) as error:
         raise DataError(f"{file} cannot be read as an image ({_reason(error)}); copy it again, or remove it") from error
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _pixels(image: Any, file: Path) -> NDArray[np.float32]:
-    if image.mode in ("I", "F"):
+def _pixels(image: Any, file: Path, kind: str | None) -> NDArray[np.float32]:
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and kind in _SIXTEEN)
+    if image.mode in ("I", "F") and not sixteen:
         raise DataError(f"{file} has 32 bits a pixel, and what is white is not known; save it with 8 or 16 bits")
-    if image.mode.startswith("I;16"):
+    if sixteen:
         return np.asarray(image, dtype=np.float32) / np.float32(_FULL["uint16"])
     grey = image.mode in ("1", "L", "LA")
     return np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32) / np.float32(_FULL["uint8"])
@@ -186,12 +190,15 @@ def _of_arrays(file: Path, images: str, labels: str) -> tuple[list[str], list[st
             raise DataError(f"{file} holds one array without a name; write it with numpy.savez(file, images=..., ...)")
         pixels = _array(stored, images, "images", file)
         found = _array(stored, labels, "labels", file) if labels else None
+        found = np.char.decode(found, "utf-8") if found is not None and found.dtype.kind == "S" else found
     pixels = _checked(pixels, f"{file}, {images!r}")
     if found is not None and found.shape not in ((len(pixels),), (len(pixels), 1)):
         raise DataError(
             f"{file}, {labels!r} has shape {found.shape}; one label for each of the {len(pixels)} images of "
             f"{images!r} is needed: point `labels` to the array that belongs to them"
         )
+    if found is not None and found.dtype.kind == "f" and np.isnan(found).any():
+        raise DataError(f"{file}, {labels!r}: {np.isnan(found).sum()} labels are NaN; leave these images out")
 
     def read(rows: Iterable[int]) -> Iterator[NDArray[np.float32]]:
         full = np.float32(_FULL.get(pixels.dtype.name, 1.0))
@@ -229,6 +236,7 @@ def _checked(pixels: NDArray[Any], where: str) -> NDArray[Any]:
         pixels = pixels[..., None]
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or 0 in shape:
         turn = "; move the channels to the end: numpy.moveaxis(images, 1, -1)" if shape[1:2] in ((1,), (3,)) else ""
+        turn = turn or ("; leave the transparency out: images[..., :3]" if shape[3:] == (4,) else "")
         raise DataError(f"{where} has shape {shape}; (n, h, w) or (n, h, w, 1 or 3) is needed{turn}")
     if pixels.dtype.name in _FULL:
         return pixels

@@ -16,8 +16,8 @@ from sclaws.datasets._records import Records
 from sclaws.errors import DataError
 from sclaws.residues import NO_RESIDUE, PADDING, UNKNOWN, codes
 
-_NUCLEOTIDES = tuple(b"ACGTUNacgtun-")
-_MOST = 0.9  # of the letters: a quarter of a protein's are among these, and genomes have others here and there
+_NUCLEOTIDES = tuple(b"ACGTUNacgtun")
+_MOST = 0.9  # of the letters, gaps aside: a quarter of a protein's are among these, and genomes have others, too
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Sequences:
     def load(self) -> anndata.AnnData:
         """Return the checked proteins; raise ``DataError`` naming the file, record, position and remedy."""
         records = self._records()
+        records = records._replace(letters=[row.removesuffix("*") for row in records.letters])
         _check_names(self.path, records.names)
         obs = pd.DataFrame({name: _typed(column) for name, column in records.others.items()}, index=records.names)
         dated = np.ones(len(obs), dtype=bool)
@@ -94,18 +95,17 @@ class Sequences:
 
     def _encoded(self, records: Records, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
         """Return codes (n, longest), and which (n,) records have residues alone; those not wanted are not looked at."""
-        rows = [row.removesuffix("*") if want else "" for row, want in zip(records.letters, wanted, strict=True)]
+        rows = [row if want else "" for row, want in zip(records.letters, wanted, strict=True)]
         lengths = np.array([len(row) for row in rows])
-        if (empty := wanted & (lengths == 0)).any():
+        if (empty := wanted & np.array([not row.strip("-") for row in rows])).any():
             raise DataError(f"{self.path}: record {records.names[int(empty.argmax())]!r} has no residues; remove it")
         whole = "".join(rows)
         text = whole.encode("ascii", "replace")  # a letter of another alphabet becomes ?
-        share = float(np.bincount(np.frombuffer(text, dtype=np.uint8), minlength=256)[list(_NUCLEOTIDES)].sum()) / len(
-            text
-        )
+        numbers = np.bincount(np.frombuffer(text, dtype=np.uint8), minlength=256)
+        share = numbers[list(_NUCLEOTIDES)].sum() / max(len(text) - numbers[ord("-")], 1)
         if share > _MOST:
             raise DataError(
-                f"{self.path}: these look like nucleotides ({share:.0%} of the letters are ACGTUN-); translate first"
+                f"{self.path}: these look like nucleotides ({share:.0%} of the letters are ACGTUN); translate first"
             )
         flat = codes(text)
         clean = np.ones(len(rows), dtype=bool)

@@ -95,7 +95,7 @@ class Fit:
     @property
     def row(self) -> dict[str, Any]:
         """The row of the fit in :attr:`Fits.frame`."""
-        row = {**self.curve, "law": law_name(self.law)}
+        row = {"x": ", ".join(self.inputs.values()), **self.curve, "law": law_name(self.law)}
         for name, value in self.value.items():
             row |= {name: value, f"{name}_low": self.low[name], f"{name}_high": self.high[name]}
         row |= {name: getattr(self, name) for name in (*LAST, *MORE)}
@@ -214,14 +214,18 @@ class Fits:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a curve and law: by-columns, law, parameters with _low and _high, then LAST, MORE and HELD."""
-        after = [*LAST, *MORE, *HELD]
+        """One row a curve and law: by-columns, law, parameters with _low and _high, then LAST, MORE, HELD and ``x``.
+
+        ``x`` names the inputs: the same law may have been fitted to a curve along one axis and along another.
+        """
+        after = [*LAST, *MORE, *HELD, "x"]
         if not self.fits:
             return pd.DataFrame(columns=["law", *after])
         by = dict.fromkeys(name for fit in self.fits for name in fit.curve)
         names = dict.fromkeys(name for fit in self.fits for name in parameters(fit.law))
         params = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-        return pd.DataFrame([fit.row for fit in self.fits]).reindex(columns=[*by, "law", *params, *after])
+        columns = dict.fromkeys([*by, "law", *params, *after])
+        return pd.DataFrame([fit.row for fit in self.fits]).reindex(columns=[*columns])
 
     def to_pandas(self) -> pd.DataFrame:
         """Return :attr:`frame`."""

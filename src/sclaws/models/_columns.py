@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sclaws.errors import ModelError
 from sclaws.protocols import Values, View
 
-LETTERS = 32  # codes 0 to 31 are letters; any other, such as the -1 that fills up short sequences, is none
+LETTERS = 32  # codes 0 to 31 are letters, the padding of short sequences among them; -1 is none
 
 
 def are_codes(values: Values) -> bool:
@@ -19,9 +20,17 @@ def are_codes(values: Values) -> bool:
 
 
 def one_hot(codes: NDArray[Any]) -> sparse.csr_matrix:
-    """Return (n, p·32) float32: column 32·j + c is 1 where feature j is letter c. Memory: 12 bytes a letter."""
+    """Return (n, p·32) float32: column 32·j + c is 1 where feature j is letter c. Memory: 12 bytes a letter.
+
+    Raises ``ModelError`` for whole numbers that are no codes, such as the bytes of an image.
+    """
     codes = np.asarray(codes, dtype=np.int64)
-    rows, features = np.nonzero((codes >= 0) & (codes < LETTERS))
+    if codes.size and not (codes.min() >= -1 and codes.max() < LETTERS):
+        raise ModelError(
+            f"dense whole numbers are read as codes, 0 to {LETTERS - 1}, and these go from {codes.min()} to "
+            f"{codes.max()}; give measurements as floats, and counts as a sparse matrix"
+        )
+    rows, features = np.nonzero(codes >= 0)
     columns = features * LETTERS + codes[rows, features]
     shape = (len(codes), codes.shape[1] * LETTERS)
     return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)

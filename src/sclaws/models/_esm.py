@@ -115,6 +115,15 @@ def weights(net: Any) -> dict[str, Any]:
     return {name: tensor for name, tensor in net.named_parameters() if _UNUSED not in name}
 
 
+def shape_in(folder: Path) -> Shape:
+    """Return the shape of the network in a folder, of which nothing but config.json is read; ``ModelError``."""
+    told = _config(folder)
+    try:
+        return Shape(told["hidden_size"], told["num_hidden_layers"], told["num_attention_heads"])
+    except KeyError as error:
+        raise ModelError(f"{folder / _CONFIG} has no {error}; give a folder of ESM-2") from error
+
+
 def shape_of(net: Any) -> Shape:
     """Return the shape of a network."""
     config = net.config
@@ -134,7 +143,7 @@ def read(folder: Path) -> Any:
 
     Nothing is downloaded, and no pickle is opened: a pickle runs whatever its author put into it.
     """
-    _check_config(folder)
+    _config(folder)
     if not any((folder / name).is_file() for name in (_WEIGHTS, _INDEX)):
         raise ModelError(
             f"{folder} has no {_WEIGHTS}; download it, or load the model with transformers and save it there with "
@@ -161,7 +170,8 @@ def read(folder: Path) -> Any:
     return quick(net.eval())
 
 
-def _check_config(folder: Path) -> None:
+def _config(folder: Path) -> dict[str, Any]:
+    """Return what config.json says; ``ModelError`` unless it is ESM-2's, with its alphabet."""
     file = folder / _CONFIG
     if not file.is_file():
         raise ModelError(f"{file} does not exist; give the folder of an ESM-2 model, with {_CONFIG} and {_WEIGHTS}")
@@ -169,7 +179,7 @@ def _check_config(folder: Path) -> None:
         told = json.loads(file.read_text())
     except ValueError as error:
         raise ModelError(f"{file} is no JSON ({error}); download it again") from error
-    if (kind := told.get("model_type")) != "esm":
+    if (kind := told.get("model_type") if isinstance(told, dict) else None) != "esm":
         raise ModelError(f"{file}: model_type = {kind!r}, and only 'esm' can be read; give a folder of ESM-2")
     for name, value in _KNOWN.items():
         if told.get(name, value if name.startswith("is_") else None) != value:
@@ -177,6 +187,7 @@ def _check_config(folder: Path) -> None:
     letters = folder / _ALPHABET
     if letters.is_file() and tuple(letters.read_text().split()) != ALPHABET:
         raise ModelError(f"{letters} holds another alphabet than ESM-2's 33 tokens; give a folder of ESM-2")
+    return dict(told)
 
 
 @contextlib.contextmanager

@@ -126,6 +126,8 @@ def images(view: View, at_once: int = 512) -> Iterator[NDArray[np.float32]]:
     if grid.channels not in (1, 3):
         raise ModelError(f"{NAME}: images have {grid.channels} channels; 1 or 3 are needed")
     for block in view.batches(at_once):
+        if (kind := block.values.dtype).kind in "iu":
+            raise ModelError(f"{NAME}: these images are whole numbers ({kind}); give floats from 0 to 1")
         yield np.ascontiguousarray(grid.images(block.values), dtype=np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,6 +115,9 @@ class ESM2:
     def cost(self, cells: float, features: float) -> float:
         """Return CPU seconds, roughly: of all updates, which early stopping may not need, and of the axes."""
         shape = _esm.parse(self.size)
+        if self.path is not None:
+            with contextlib.suppress(ModelError):  # fit tells what is wrong with the folder
+                shape = _esm.shape_in(Path(self.path))
         per_token = 2 * _esm.n_params(shape) + 4 * shape.layers * features * shape.width
         seen = 3 * self.max_updates * self.batch_size if self.learn == "all" else 0
         return 10.0 + (seen + min(cells, _COMPONENTS)) * (features + 2) * (

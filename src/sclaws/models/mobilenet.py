@@ -221,6 +221,8 @@ def _components(found: NDArray[np.float32], dim: int | None) -> tuple[NDArray[np
     """Return the (1280,) mean and the (1280, dim) principal axes of features, the largest loading of each positive."""
     if dim is None:
         return np.zeros(found.shape[1], dtype=np.float32), np.empty((0, 0), dtype=np.float32)
+    if dim > found.shape[1]:
+        raise ModelError(f"{NAME}: dim = {dim} is above the network's {found.shape[1]:,} features; lower it")
     from sklearn import decomposition
 
     solved = decomposition.PCA(dim, svd_solver="covariance_eigh").fit(found.astype(np.float64))

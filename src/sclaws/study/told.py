@@ -87,10 +87,16 @@ def duration(seconds: float) -> str:
 
 
 def fitted(fits: pd.DataFrame, truth: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """Return the fits as a text table for each law: what tells curves apart, each parameter with its 95 % interval, the
-    verdict; above them what is known of simulated data.
+    """Return the fits as a text table for each law, and axis where there are several.
+
+    They say what tells curves apart, each parameter with its 95 % interval, the verdict; and, above the fits, what is
+    known of simulated data.
     """
-    return "\n\n".join(_one_law(str(law), rows, truth or {}) for law, rows in fits.groupby("law", sort=False))
+    axes = fits.groupby("law")["x"].nunique()
+    return "\n\n".join(
+        _one_law(f"{law} along {x}" if axes[law] > 1 else str(law), rows, truth or {})
+        for (law, x), rows in fits.groupby(["law", "x"], sort=False)
+    )
 
 
 def _one_law(law: str, rows: pd.DataFrame, truth: Mapping[str, Mapping[str, Any]]) -> str:
