@@ -31,6 +31,11 @@ WORDS = {
             "1, where: .*no column 'modl': did you mean 'model'",
         ),
         ({"fit": [{"law": "noise", "where": "n_cells"}]}, StudyError, "1, where: 'n_cells' is not a condition"),
+        (
+            {"fit": [{"law": "noise", "train": "n_cells<=x"}]},
+            StudyError,
+            "1, train: 'x' in 'n_cells<=x' is not a number",
+        ),
         ({"fit": [{"law": "noise", "where": 3}]}, StudyError, "1, where = 3 must be text; give COLUMN<=NUMBER"),
         ({"fit": [{"law": "noise", "by": ["modl"]}]}, StudyError, "by: unknown column 'modl'; did you mean 'model'"),
         ({"fit": [{"law": "noise", "among": "x"}]}, StudyError, "unknown key 'among'"),
