@@ -29,6 +29,11 @@ def test_an_unknown_verb_is_refused(monkeypatch, capsys) -> None:
     assert outcome(monkeypatch, "fti") != 0
 
 
+def test_a_named_study_is_looked_at_by_its_file(monkeypatch, capsys) -> None:
+    assert outcome(monkeypatch, "status", "gowri-2025") == 2
+    assert "gowri-2025 is the name of a study: give the file that sclaws run wrote" in capsys.readouterr().err
+
+
 def test_list_names_every_member_with_a_line(monkeypatch, capsys) -> None:
     assert outcome(monkeypatch, "list", "laws") == 0
     said = capsys.readouterr().out

@@ -205,8 +205,10 @@ def _written(study: Path, data: Path | None, signal: Sequence[str], by: str | No
 
 
 def _study(path: Path, profile: str | None, out: Path | None) -> Study:
-    from sclaws.study import Study
+    from sclaws.study import Study, named
 
+    if str(path) in named.STUDIES and not path.exists():
+        raise StudyError(f"{path} is the name of a study: give the file that sclaws run wrote for your data")
     return Study.read(path, profile=profile, out=out)
 
 

@@ -80,6 +80,13 @@ def test_text_is_not_compared_with_a_number():
         kept("model<=3")
 
 
+def test_all_is_a_word_in_a_column_of_words_and_a_missing_value_is_told_as_such():
+    frame = pd.DataFrame({"genes": ["all", "some", "all"], "umi": [1.0, np.nan, 3.0]})
+    assert conditions.kept(Table(frame), "genes==all").frame.index.tolist() == [0, 2]
+    with pytest.raises(TableError, match=r"condition on 'umi': it is missing in 1 row\(s\)"):
+        conditions.kept(Table(frame), "umi==1")
+
+
 def test_a_row_cannot_be_in_both():
     train, test = (conditions.parse(text, TABLE, "--train") for text in ("umi<=3", "umi>=3"))
     with pytest.raises(FitError, match=r"1 row\(s\) are in both --train and --test"):

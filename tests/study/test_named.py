@@ -87,6 +87,7 @@ def test_partners_bring_a_split_of_their_own(cells) -> None:
     adata = anndata.read_h5ad(cells)
     adata.obs["clone"] = pd.Categorical([f"k{i // 2}" for i in range(600)])
     adata.obsm["spatial"] = np.random.default_rng(0).uniform(size=(600, 2))
+    del adata.obs["block"]
     adata.write_h5ad(cells)
     clone = tomllib.loads(named.settled("gowri-2025", cells, ["clone=clone"]))
     assert (clone["split"]["by"], clone["split"]["test"], clone["signals"]) == (
@@ -95,7 +96,7 @@ def test_partners_bring_a_split_of_their_own(cells) -> None:
         [{"use": "clone", "column": "clone", "name": "clone"}],
     )
     near = tomllib.loads(named.settled("gowri-2025", cells, ["neighbour=spatial"]))
-    assert (near["split"]["by"], near["dataset"]["blocks"]) == ("block", 12)
+    assert (near["split"]["by"], near["dataset"]["blocks"]) == ("block", 5)  # 24 cells each
     assert near["signals"] == [{"use": "neighbour", "key": "spatial", "by": "block", "n": 3000, "name": "neighbour"}]
     with pytest.raises(StudyError, match="a clone needs a split of its own: give it a study of its own, with --signal"):
         named.settled("gowri-2025", cells, ["clone=clone", "protein=protein"])
@@ -135,6 +136,84 @@ def test_every_named_study_has_a_line() -> None:
     assert all(len(line.split()) > 4 for line in named.lines())
 
 
+def changed(file, **columns):
+    adata = anndata.read_h5ad(file)
+    for name, values in columns.items():
+        adata.obs[name] = values
+    adata.write_h5ad(file)
+
+
+@pytest.mark.parametrize(
+    ("signals", "by", "match"),
+    [
+        ([], "donr", r"--by donr: obs has no such column; did you mean 'donor'"),
+        ([], "sparse", r"--by sparse: it is missing for 5 cells, which are in no group; fill or drop them"),
+        (["clone=clone"], "donor", "keeps clones whole, and no other groups: leave --by out"),
+        (["neighbour=spatial"], None, "obs has a column 'block' already: say --by COLUMN"),
+        (["neighbour=state"], None, r"blocks are cut of obsm\['spatial'\], not of 'state': say --by COLUMN"),
+    ],
+)
+def test_groups_that_cannot_be_kept_whole_leave_no_file_in_the_way(cells, tmp_path, signals, by, match) -> None:
+    changed(cells, sparse=[None] * 5 + ["a", "b"] * 297 + ["a"])
+    with pytest.raises((DataError, StudyError), match=match):
+        named.write("gowri-2025", cells, signals, by)
+    assert not list(tmp_path.glob("*.toml"))
+
+
+def test_levels_are_cells_that_the_split_leaves(cells) -> None:
+    """Half of the clones are tested; and of uneven donors the largest may be."""
+    changed(cells, person=["a"] * 180 + [f"b{i // 30}" for i in range(420)])
+    for signal, by in (("clone=clone", None), ("label=cell_type", "person")):
+        text = named.settled("gowri-2025", cells, [signal], by)
+        for seed in range(3):
+            study = Study.parse(text.replace("replicates = 2", f"replicates = {seed + 1}"), "x", cells.parent, "paper")
+            study.check()
+
+
+def test_neighbours_have_blocks_of_enough_cells(cells) -> None:
+    adata = anndata.read_h5ad(cells)
+    del adata.obs["block"]
+    adata.write_h5ad(cells)
+    study = Study.named("gowri-2025", cells, ["neighbour=spatial"])
+    assert any("25 blocks" in said for said in study.check())
+
+
+def test_files_that_differ_after_a_dot_have_studies_of_their_own_and_odd_names_are_written_well(cells) -> None:
+    for name in ('a "b".v1.h5ad', 'a "b".v2.h5ad'):
+        (cells.parent / "other").mkdir(exist_ok=True)
+        (cells.parent / "other" / name).write_bytes(cells.read_bytes())
+    files = [named.write("gowri-2025", cells.parent / "other" / f'a "b".v{i}.h5ad') for i in (1, 2)]
+    assert [file.name for file in files] == [f'a "b".v{i}-gowri-2025.toml' for i in (1, 2)]
+    assert Study.read(files[1]).words["name"] == 'a "b".v2-gowri-2025'
+    files[0].write_text("name = 'mine'")
+    with pytest.raises(StudyError, match=r"sclaws run 'a \"b\".v1-gowri-2025.toml'"):
+        named.write("gowri-2025", cells.parent / "other" / 'a "b".v1.h5ad')
+
+
+def test_counts_are_found_in_their_layer(cells) -> None:
+    adata = anndata.read_h5ad(cells)
+    adata.layers["counts"] = adata.X.copy()
+    adata.X = np.log1p(adata.X)
+    adata.write_h5ad(cells)
+    words = tomllib.loads(named.settled("gowri-2025", cells))
+    assert words["dataset"] == {"use": "h5ad", "path": str(cells), "layer": "counts"}
+    adata.layers["elsewhere"] = adata.layers.pop("counts")
+    adata.write_h5ad(cells)
+    with pytest.raises(DataError, match=r"log-normalised values; point `layer` to the counts .layers: elsewhere"):
+        named.settled("gowri-2025", cells)
+
+
+def test_names_are_read_as_people_write_them_and_no_label_is_asked_twice(cells) -> None:
+    label = anndata.read_h5ad(cells).obs["cell_type"]
+    again = pd.Categorical(label.astype(str).map({"high": "CL:1", "low": "CL:2"}))
+    time = {"time": np.arange(600) % 7, "timed": np.ones(600), "some_time": np.arange(600) % 2 == 0}
+    changed(
+        cells, **{"cell_type_ontology_term_id": again, "Cell Type 2": pd.Categorical(["x", "y", "z"] * 200)}, **time
+    )
+    words = tomllib.loads(named.settled("gowri-2025", cells))
+    assert [each.get("column") for each in words["signals"]] == [None, "cell_type", "Cell Type 2", "time"]
+
+
 # ── images and sequences ─────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def images(tmp_path, monkeypatch):
@@ -145,6 +224,12 @@ def images(tmp_path, monkeypatch):
     pixels = rng.uniform(0, 60, size=(400, 12, 12)) + 60 * digit[:, None, None]
     np.savez(tmp_path / "digits.npz", x_train=pixels.astype(np.uint8), y_train=digit)
     return tmp_path / "digits.npz"
+
+
+def test_images_in_colour_keep_it(images) -> None:
+    grey = np.load(images)
+    np.savez(images, x_train=np.repeat(grey["x_train"][..., None], 3, axis=3), y_train=grey["y_train"])
+    assert tomllib.loads(named.settled("gowri-2025-images", images))["dataset"]["colour"] == "rgb"
 
 
 def test_images_give_classes_and_resolutions(images) -> None:

@@ -25,6 +25,18 @@ WORDS = {
         ({"fit": [{"law": "noise", "x": 3}]}, StudyError, "x = 3 must be a column's name"),
         ({"fit": [{"law": "noise", "y": ["a"]}]}, StudyError, r"y = \['a'\] must be the name of a metric"),
         ({"fit": [{"law": "noise", "y": "los"}]}, StudyError, "no score gives 'los'; valid: information"),
+        (
+            {"fit": [{"law": "noise", "where": "modl==pca"}]},
+            StudyError,
+            "1, where: .*no column 'modl': did you mean 'model'",
+        ),
+        ({"fit": [{"law": "noise", "where": "n_cells"}]}, StudyError, "1, where: 'n_cells' is not a condition"),
+        (
+            {"fit": [{"law": "noise", "train": "n_cells<=x"}]},
+            StudyError,
+            "1, train: 'x' in 'n_cells<=x' is not a number",
+        ),
+        ({"fit": [{"law": "noise", "where": 3}]}, StudyError, "1, where = 3 must be text; give COLUMN<=NUMBER"),
         ({"fit": [{"law": "noise", "by": ["modl"]}]}, StudyError, "by: unknown column 'modl'; did you mean 'model'"),
         ({"fit": [{"law": "noise", "among": "x"}]}, StudyError, "unknown key 'among'"),
         ({"fit": [{"law": 7}]}, PluginError, "laws: 7 is no component"),

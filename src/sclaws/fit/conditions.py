@@ -57,7 +57,9 @@ class Condition:
     def _numbers(self, column: pd.Series[Any]) -> NDArray[np.float64]:
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
         if np.isnan(numbers).any():
-            found = column[np.isnan(numbers)].iloc[0]
+            if (found := column[np.isnan(numbers)]).isna().all():
+                raise TableError(f"condition on {column.name!r}: it is missing in {len(found)} row(s); leave them out")
+            found = found.dropna().iloc[0]
             raise TableError(f"condition on {column.name!r}: {found!r} is not a number; compare it with == or !=")
         return np.asarray(numbers)
 
@@ -79,7 +81,8 @@ def _parse(text: str, table: Table, option: str) -> Condition:
     share = _SHARE.fullmatch(found["value"])
     if found["value"] in table.frame:
         return Condition(found["column"], sign, found["value"], "column")
-    value = ALL.get(found["value"], _number((share["share"] or "1") if share else found["value"]))
+    level = ALL if pd.api.types.is_numeric_dtype(table.frame[found["column"]].dtype) else {}  # else it is a word
+    value = level.get(found["value"], _number((share["share"] or "1") if share else found["value"]))
     if value is not None:
         return Condition(found["column"], sign, value, "share" if share else "itself")
     if share or sign not in ("==", "!="):

@@ -21,8 +21,7 @@ SUMMARY = ("value", "low", "high", "stderr", "unit", "n", "verdict")
 def table(runs: Sequence[Run], store: Store) -> Table:
     """Return the table of what is stored of these runs. Time and memory grow with the number of runs."""
     axes = fitting.axes(runs)
-    settings = {s for run in runs for s in (*run.trial.levels, *run.test_levels)}
-    corrupting = {s.name for s in settings if s.axis.type.on == "values"}  # type: ignore[attr-defined]
+    corrupting = fitting.corrupting(runs)
     several = len({run.trial.split for run in runs}) > 1
     records = {record["key"]: record for record in store.read_runs([run.key for run in runs])}
     trials: dict[str, dict[str, Any]] = {key: store.trial(key) or {} for key in {run.trial.key for run in runs}}

@@ -17,18 +17,25 @@ from sclaws.fit.targets import RULES
 from sclaws.grid import Run, listed
 from sclaws.plugins import Spec
 from sclaws.study.words import HOW
-from sclaws.table import Table
+from sclaws.table import COLUMNS, Table
 
 USUAL_LAW = {"umis_per_cell": "noise", "snr": "noise", "n_cells": "saturating-power"}
 MODEL_SIZE = ("n_params", "train_flops")
 NAMES = ("dataset", "evaluated_on", "model", "signal", "score", "metric", "split", "replicate")
 ALWAYS = ("model", "signal", "score")
+MORE = ("bound", "baseline", "n_emptied")  # columns of a study's table that only some rows have
 BOUND = "bound"  # the column of what no embedding can tell: a label's entropy
 
 
 def axes(runs: Iterable[Run]) -> list[str]:
     """Return the names of the axes that a study varies, sorted."""
     return sorted({s.name for run in runs for s in (*run.trial.levels, *run.test_levels)})
+
+
+def corrupting(runs: Iterable[Run]) -> set[str]:
+    """Return the names of the axes that corrupt values, and so have levels of the test cells, too."""
+    settings = {s for run in runs for s in (*run.trial.levels, *run.test_levels)}
+    return {s.name for s in settings if s.axis.type.on == "values"}  # type: ignore[attr-defined]
 
 
 def metrics(runs: Iterable[Run]) -> set[str]:
@@ -63,7 +70,8 @@ def check(fits: Sequence[Mapping[str, Any]], runs: Sequence[Run], columns: Colle
     """Raise ``StudyError`` for an unknown law or column; ``columns`` are those that axes measure."""
     known = {*axes(runs), *columns, *MODEL_SIZE}
     known |= {f"{name}_test" for name in known}
-    levels = {f"{name}{end}" for name in axes(runs) for end in ("_level", "_test_level")}
+    levels = {f"{name}_level" for name in axes(runs)} | {f"{name}_test_level" for name in corrupting(runs)}
+    whole = Table(pd.DataFrame(columns=sorted({*known, *levels, *NAMES, *COLUMNS, *MORE}), dtype=float))
     told = all(hasattr(run.score.type, "metrics") for run in runs)
     for number, each in enumerate(fits, start=1):
         where = f"[[fit]] number {number}"
@@ -80,11 +88,23 @@ def check(fits: Sequence[Mapping[str, Any]], runs: Sequence[Run], columns: Colle
                 raise StudyError(
                     f"{where}, by: unknown column {name!r}; {did_you_mean(name, {*known, *levels, *NAMES})}"
                 )
+        for word in ("where", "train", "test"):
+            _conditions(each.get(word), whole, f"{where}, {word}")
         ceiling = str(each.get("ceiling", BOUND))
         if ceiling not in {*known, BOUND}:
             raise StudyError(f"{where}, ceiling: unknown column {ceiling!r}; {did_you_mean(ceiling, {*known, BOUND})}")
         if told and each["y"] not in metrics(runs):
             raise StudyError(f"{where}: no score gives {each['y']!r}; {did_you_mean(each['y'], metrics(runs))}")
+
+
+def _conditions(text: Any, whole: Table, where: str) -> None:
+    """Raise ``StudyError`` for conditions that cannot be read, or are on a column that the table will not have."""
+    if not all(isinstance(each, str) for each in listed([] if text is None else text)):
+        raise StudyError(f"{where} = {text!r} must be text; {conditions.HELP}")
+    try:
+        conditions.parse(text, whole, where)
+    except SclawsError as error:
+        raise StudyError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from error
 
 
 def fitted(table: Table, fits: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Fits, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import string
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from sclaws.errors import DataError, StudyError, did_you_mean
 from sclaws.study import named_counts, named_images, named_sequences
-from sclaws.study.toml_text import stem
+from sclaws.study.toml_text import stem, toml
 
 Words = Callable[[Path, Sequence[str], str | None], dict[str, str]]
 STUDIES: Mapping[str, Words] = {
@@ -44,16 +45,20 @@ def write(name: str, data: Path | None, signals: Sequence[str] = (), by: str | N
     text = settled(name, data, signals, by)
     file = Path(f"{stem(data)}-{name}.toml")
     if file.exists() and file.read_text(encoding="utf-8") != text:
-        raise StudyError(f"{file} is there and says something else: run it as it is (sclaws run {file}), or remove it")
+        raise StudyError(
+            f"{file} is there and says something else: run it as it is "
+            f"(sclaws run {shlex.quote(str(file))}), or remove it"
+        )
     file.write_text(text, encoding="utf-8")
     return file
 
 
 def settled(name: str, data: Path, signals: Sequence[str] = (), by: str | None = None) -> str:
     """Return the text of a named study for these data."""
+    data = data.expanduser()
     if not data.exists():
         raise DataError(f"{data} does not exist; give the path of your data, as seen from the working folder")
-    common = {"name": f"{stem(data)}-{name}", "data": data.name}
+    common = {"name": toml(f"{stem(data)}-{name}"), "data": data.name}
     return string.Template(_template(name)).substitute(common | STUDIES[name](data, signals, by))
 
 

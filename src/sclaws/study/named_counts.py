@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ KINDS: Mapping[str, str] = {
     "clone": "a column of obs",
     "neighbour": "coordinates in obsm",
 }
+_LAYER = "counts"  # where they are if X is something else
 _BLOCKS = 12  # squares a side into which a tissue is cut, so that neighbours train or are tested together
 _PAIRS = 3000  # of neighbours that are scored
 _SHARES = {"test": 0.25, "valid": 0.1}
@@ -32,25 +35,25 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
 
     ``signals`` are KIND=KEY (:data:`KINDS`); without any, what the file's names suggest.
     """
-    loaded = Spec.of("datasets", {"use": "h5ad", "path": str(data.absolute())}).build().load()
+    loaded, layer = _loaded(data)
     asked = _asked(signals, loaded) if signals else _suggested(loaded)
     special = sorted({each.kind for each in asked} & {"clone", "neighbour"})
     if special and (len(special) > 1 or any(each.kind not in special for each in asked)):
         raise StudyError(
             f"a {special[0]} needs a split of its own: give it a study of its own, with --signal {special[0]}=… alone"
         )
-    dataset: dict[str, Any] = {"use": "h5ad", "path": place(data)}
+    dataset: dict[str, Any] = {"use": "h5ad", "path": place(data), "layer": layer}
     split: dict[str, Any] = dict(_SHARES)
     if by:
+        _check_by(by, loaded, special)
         split["by"] = by
     elif special == ["clone"]:
         split |= {"test": 0.5, "by": asked[0].key}  # as published: clones are few, and each gives one pair
     elif special == ["neighbour"]:
-        dataset |= {"name": stem(data), "blocks": _BLOCKS}
+        dataset |= {"name": stem(data), "blocks": _blocks(asked[0].key, loaded)}
         split["by"] = "block"
     labels = [each.kind == "label" for each in asked]
-    depth, cells = float(loaded.X.sum() / loaded.n_obs), loaded.n_obs * (1 - sum(_SHARES.values()))
-    return _grids(depth, cells) | {
+    return _grids(float(loaded.X.sum() / loaded.n_obs), _trained(split, loaded)) | {
         "signal_words": listing([each.said for each in asked]),
         "dataset": toml(dataset),
         "split": toml(split),
@@ -60,7 +63,44 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
     }
 
 
+def _loaded(data: Path) -> tuple[Any, str | None]:
+    """Return the checked data and the layer of the counts: none, or "counts" where X holds something else."""
+    where = {"use": "h5ad", "path": str(data.absolute())}
+    try:
+        return Spec.of("datasets", where).build().load(), None
+    except DataError as first:
+        try:
+            return Spec.of("datasets", where | {"layer": _LAYER}).build().load(), _LAYER
+        except DataError:
+            raise first from None
+
+
+def _check_by(by: str, adata: Any, special: Sequence[str]) -> None:
+    """Raise before anything is written for groups that a split cannot keep whole."""
+    if special == ["clone"]:
+        raise StudyError("a study of clones keeps clones whole, and no other groups: leave --by out")
+    if by not in adata.obs:
+        raise DataError(f"--by {by}: obs has no such column; {did_you_mean(by, adata.obs)}")
+    if missing := int(adata.obs[by].isna().sum()):
+        raise DataError(f"--by {by}: it is missing for {missing} cells, which are in no group; fill or drop them")
+
+
+def _blocks(key: str, adata: Any) -> int:
+    """Return into how many strips a tissue is cut each way: 12, or so many that a block has twenty cells."""
+    if key != "spatial" or "block" in adata.obs:
+        why = f"not of {key!r}" if key != "spatial" else "and obs has a column 'block' already"
+        raise StudyError(f"blocks are cut of obsm['spatial'], {why}: say --by COLUMN, blocks or slides of your own")
+    return max(2, min(_BLOCKS, math.isqrt(adata.n_obs // 20)))
+
+
 # ── levels ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _trained(split: Mapping[str, Any], adata: Any) -> float:
+    """Return how many cells a split leaves for training; with whole groups of unequal sizes, the fewest it may."""
+    cells = adata.n_obs * (1 - split["test"] - split["valid"])
+    largest = adata.obs[split["by"]].value_counts().iloc[0] if split.get("by") in adata.obs else 0
+    return float(max(cells - 2 * largest, cells / 4))
+
+
 def _grids(depth: float, cells: float) -> dict[str, str]:
     """Return the grids as TOML: depths from 10 UMI per cell over a tenth to all, cells from 100 to all."""
     tenth = depth / 10
@@ -130,8 +170,8 @@ def _suggested(adata: Any) -> list[Asked]:
         for name in adata.obs
         if name.lower() in ("clone", "clone_id", "clonal_id", "barcode_clone")
     ]
-    special += [Asked("neighbour", key) for key in adata.obsm if key.lower() in ("spatial", "x_spatial")]
-    if found := plain or special[:1]:
+    special += [Asked("neighbour", "spatial")] if "spatial" in adata.obsm else []
+    if found := _different(plain, adata) or special[:1]:
         return found
     raise DataError(
         f"nothing in these data is called like a signal (obs: {', '.join(adata.obs) or 'none'}; obsm: "
@@ -139,10 +179,18 @@ def _suggested(adata: Any) -> list[Asked]:
     )
 
 
+def _different(asked: Sequence[Asked], adata: Any) -> list[Asked]:
+    """Return the signals without labels that only rename the classes of one before (a cell type, and its number)."""
+    found: dict[Any, Asked] = {}
+    for each in asked:
+        label = each.kind == "label"
+        found.setdefault(pd.factorize(adata.obs[each.key])[0].tobytes() if label else (each.kind, each.key), each)
+    return list(found.values())
+
+
 def _kind(name: str, column: pd.Series[Any]) -> str | None:
-    low = name.lower()
-    if low.startswith(("cell_type", "celltype", "cluster")):
-        return "label" if 1 < column.nunique() <= len(column) / 10 else None
-    if "time" in low and pd.api.types.is_float_dtype(column.dtype):
-        return "time"
-    return None
+    low = re.sub("[^a-z]", "", name.lower())
+    if low.startswith(("celltype", "cluster")):
+        return "label" if 1 < column.nunique() <= column.count() / 10 else None
+    number = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+    return "time" if "time" in low and number and column.nunique() > 1 else None

@@ -56,11 +56,14 @@ def _where(data: Path) -> dict[str, Any]:
     try:
         with np.load(data, allow_pickle=False) as stored:
             there = set(stored.files)
+            grey = {
+                name for name, _ in ARRAYS if name in there and (stored[name].ndim == 3 or stored[name].shape[-1] == 1)
+            }
     except (OSError, ValueError) as error:
         raise DataError(f"{data} is neither a folder of images nor an .npz of arrays ({error})") from error
     for images, labels in ARRAYS:
         if {images, labels} <= there:
-            return {"images": images, "labels": labels, "colour": "grey", "limit": _MOST}
+            return {"images": images, "labels": labels, "colour": "grey" if images in grey else "rgb", "limit": _MOST}
     pairs = ", ".join(f"{a} and {b}" for a, b in ARRAYS)
     raise DataError(
         f"{data} has the arrays {', '.join(sorted(there))}; name them {pairs}, or write a study of your own"

@@ -15,7 +15,7 @@ def toml(value: Any) -> str:
         return "{ " + ", ".join(f"{k} = {toml(v)}" for k, v in value.items() if v is not None) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def levels(values: Iterable[float], *, whole: bool = False) -> str:
@@ -30,8 +30,9 @@ def place(data: Path) -> str:
 
 
 def stem(data: Path) -> str:
-    """Return what a file or folder is called, without any ending."""
-    return data.name.split(".")[0]
+    """Return what a file or folder is called, without the ending of a file: other dots tell files apart."""
+    name = Path(os.path.normpath(Path.cwd() / data)).name
+    return name if data.is_dir() else Path(name.removesuffix(".gz")).stem
 
 
 def listing(parts: Sequence[str]) -> str:
