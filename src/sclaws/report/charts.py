@@ -243,7 +243,7 @@ def universal(where: Spec, looks: dict[str, Style], about: str) -> Spec:
 
 def losses(x: Spec, y: Spec, colours: Mapping[str, str], dashes: Mapping[str, list[int]], about: str) -> Spec:
     """Return the chart of parts of a loss: a line with its points, and a band, in a colour each, with a legend."""
-    legend = {"title": None, "orient": "top", "offset": 32, "columns": len(colours)}  # above the title of y
+    legend: Spec = {"title": None, "orient": "top", "offset": 32, "columns": len(colours)}  # above the title of y
     legend |= {"symbolType": "stroke", "symbolStrokeWidth": 2.5, "symbolOpacity": 1}
     scale = {"domain": list(colours), "range": list(colours.values())}
     colour = {"field": "part", "type": "nominal", "scale": scale, "legend": legend}
