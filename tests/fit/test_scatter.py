@@ -9,6 +9,7 @@ from sclaws.fit import fit
 from sclaws.fit.curves import Points, Reading, numbered, stack
 from sclaws.fit.scatter import RHO, SPACING, _quantile, scatter
 from sclaws.laws.noise import Noise
+from sclaws.table import Table
 
 LEVELS, REPLICATES = 8, 3
 X = np.tile(np.arange(1.0, LEVELS + 1), REPLICATES)
@@ -109,3 +110,14 @@ def test_a_misfit_that_all_replicates_share_does_not_pass_for_their_scatter():
     one = fit(table, Noise(), x="u", y="y", replicate="replicate")[0]
     half = (one.high["i_max"] - one.low["i_max"]) / 2
     assert 0.04 < half < 1.5 * 0.075
+
+
+def test_replicates_whose_points_are_equal_have_a_fit_beside_known_errors():
+    """A random projection trained on ever fewer molecules: one value a replicate, whatever the depth."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"u": [29.75, 29.88, 30.26, 2007.7, 2009.6, 2004.3], "rep": [2, 1, 0, 1, 2, 0]})
+    value = np.array([0.264, 0.171, 0.303])
+    frame = frame.assign(metric="information", run=list("abcdef"), value=value[frame["rep"]])
+    shared = 0.04 * rng.standard_normal((3, 64))[frame["rep"]]
+    table = Table(frame, pd.DataFrame(shared, index=pd.MultiIndex.from_frame(frame[["run", "metric"]])))
+    assert fit(table, Noise(), "u", replicate="rep")[0].verdict.startswith(("flat", "underpowered"))

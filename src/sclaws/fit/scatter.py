@@ -192,8 +192,7 @@ def _with_sampling(curves: Curves, both: Floats, scale: Floats, rho: float, p: I
     total = known[:, None, :] + sigma2[..., None]
     weighted = jac[:, None] / total[..., None]
     hessian = weighted.mT @ jac[:, None]
-    size = np.trace(hessian, axis1=-2, axis2=-1)  # large where σ² is next to nothing, as of points that are all equal
-    hessian = hessian + ridge * (1 + size)[..., None, None]
+    hessian = hessian * (1 + ridge) + ridge  # relative, too: σ² is next to nothing where points are all equal
     pull = (weighted * r[:, None, :, None]).sum(axis=-2)
     square = (r[:, None] ** 2 / total).sum(axis=-1)
     explained = (pull * np.linalg.solve(hessian, pull[..., None])[..., 0]).sum(axis=-1)

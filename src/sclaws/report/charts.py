@@ -243,9 +243,10 @@ def universal(where: Spec, looks: dict[str, Style], about: str) -> Spec:
 
 def losses(x: Spec, y: Spec, colours: Mapping[str, str], dashes: Mapping[str, list[int]], about: str) -> Spec:
     """Return the chart of parts of a loss: a line with its points, and a band, in a colour each, with a legend."""
-    legend = {"title": None, "orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 2.5, "symbolOpacity": 1}
+    legend: Spec = {"title": None, "orient": "top", "offset": 32, "columns": len(colours)}  # above the title of y
+    legend |= {"symbolType": "stroke", "symbolStrokeWidth": 2.5, "symbolOpacity": 1}
     scale = {"domain": list(colours), "range": list(colours.values())}
-    colour = {"field": "part", "type": "nominal", "scale": scale, "legend": legend | {"columns": len(colours)}}
+    colour = {"field": "part", "type": "nominal", "scale": scale, "legend": legend}
     dash = {"domain": list(colours), "range": [dashes.get(name, [1, 0]) for name in colours]}
     lines = {"x": x, "y": y, "color": colour}
     band = {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}, "color": colour}

@@ -55,7 +55,8 @@ def html(contents: Contents) -> str:
     """Return the page as text: the same for the same contents."""
     looks = [charts.styles(panel.models.items()) for panel in contents.panels]
     drawn = [_panel_charts(i, panel, look) for i, (panel, look) in enumerate(zip(contents.panels, looks, strict=True))]
-    drawn.append({"curves": _rows([], []), "charts": list(contents.lost.charts)})
+    if contents.lost.charts:
+        drawn.append({"curves": _rows([], []), "charts": list(contents.lost.charts)})
     cards = [sections.curves(p, i, looks[i], drawable(p)) for i, p in enumerate(contents.panels)]
     body = tag("main", _head(contents), _sections(contents, cards), tag("footer", FOOT))
     needed = bool(contents.panels or contents.lost.charts)
