@@ -140,6 +140,15 @@ def test_a_table_of_ones_own_needs_no_columns_of_ours():
     assert found.lead == "12 results; 2 curves fitted; nothing failed."
 
 
+def test_rows_that_were_not_looked_at_are_no_points_though_they_look_alike():
+    """As of a model that never sees its training cells: the same value at the same place, whatever the other level."""
+    depth = np.tile(DEPTHS, 2)
+    y = Noise().predict({"depth": depth}, {"i_max": np.array(2.0), "u_bar": np.array(80.0)})
+    table = Table(pd.DataFrame({"tested": np.repeat(["deep", "alike"], DEPTHS.size), "umi": depth, "mi": y}))
+    found = reading.contents(table, fit(table, Noise(), x="umi", y="mi", where="tested==alike"), title="mine")
+    assert len(found.panels[0].curves[0].points) == DEPTHS.size
+
+
 def test_without_fits_there_are_no_panels():
     assert reading.contents(Table(pd.DataFrame({"a": [1]})), Fits(), title="empty").panels == ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -167,15 +168,19 @@ class Group:
         """Return the table's rows that a fit was made of, or that it predicts: those are told by a column ``HELD``."""
         inputs = list(one.inputs.values())
         told = _where(self.predictions, {**one.curve, "law": law_name(one.law)})
-        places = map(tuple, told[[*inputs, "y"]].to_numpy(float))
-        held = dict(zip(places, told["held_out"], strict=True))
+        places = list(map(tuple, told[[*inputs, "y"]].to_numpy(float)))
+        held, left = dict(zip(places, told["held_out"], strict=True)), Counter(places)
         mine = _where(self.frame, one.curve)
         if "status" in mine:
             mine = mine[mine["status"].fillna("ok") != "failed"]
         numbers = {c: pd.to_numeric(mine[c], errors="coerce").astype(float) for c in (*inputs, one.y)}
         own = list(map(tuple, pd.DataFrame(numbers)[[*inputs, one.y]].to_numpy(float)))
-        kept = [place in held for place in own]
-        return mine.assign(**numbers)[kept].assign(**{parts.HELD: [held[place] for place in own if place in held]})
+        kept = []
+        for place in own:  # no more rows of a place than the fit has: others that look alike were not looked at
+            kept.append(left[place] > 0)
+            left[place] -= 1
+        shown = [held[place] for place, keep in zip(own, kept, strict=True) if keep]
+        return mine.assign(**numbers)[kept].assign(**{parts.HELD: shown})
 
     def _model(self, one: Fit) -> str:
         return str(one.curve[self.roles.colour]) if self.roles.colour else "all points"
