@@ -33,13 +33,13 @@ def test_names_in_the_file_suggest_signals_and_the_data_give_the_levels(cells) -
     assert depths[-1] == "all"
     assert depths[2] == pytest.approx(depth / 10, rel=0.01)  # a tenth is what the decomposition is asked for
     assert depths == words["grid"][0]["levels"]["umis_per_cell"]
-    trained_alone, tested_alone = words["grid"][1], words["grid"][2]
+    trained_alone, tested_alone = words["grid"][2], words["grid"][3]
     assert (
         set(trained_alone["levels"]["umis_per_cell"])
         == set(tested_alone["test_levels"]["umis_per_cell"])
         <= set(depths)
     )
-    assert words["grid"][3]["levels"]["n_cells"][0] == round(600 * 0.65 / 8)
+    assert words["grid"][4]["levels"]["n_cells"][0] == round(600 * 0.65 / 8)
     paper = words["profiles"]["paper"]["grid"][0]["levels"]
     assert (len(paper["umis_per_cell"]), len(paper["n_cells"])) == (10, 10)
 
@@ -51,7 +51,7 @@ def test_every_profile_is_a_study_whose_trials_can_be_priced(cells, profile) -> 
     plan = study.plan()
     assert plan.to_train == plan.n_trials > 0
     if profile == "paper":
-        assert plan.n_trials == 4 * 3 * (10 * 10)  # models, replicates, depths and cells
+        assert plan.n_trials == 3 * (4 * 10 * 10 + 3 * 10)  # models at depths and cells, baselines at depths
 
 
 def test_the_smoke_profile_runs_and_ends_with_fits(cells, tmp_path) -> None:

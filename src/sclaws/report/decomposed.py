@@ -159,8 +159,8 @@ def _row(some: pd.DataFrame, by: Sequence[str]) -> list[Html]:
     share = f"{100 * first['share']:.3g} %" if math.isfinite(first["share"]) else "–"
     return [
         *[cell(words.name(words.level(first[c]))) for c in by],
-        cell(f"{words.level(first['level'])} {words.unit(first['axis'])}".strip(), first["level"]),
-        cell(share, first["share"]),
+        cell(f"{words.level(first['level'])} {words.unit(first['axis'])}".strip(), first["level"], cls="n"),
+        cell(share, first["share"], cls="n"),
         cell(words.number(first["full"]), first["full"]),
         *[cell(_part(part[name]), part[name].value, cls="n") for name in COLOURS],
         cell(first["replicates"], first["replicates"]),
