@@ -58,7 +58,7 @@ def _told(fits: pd.DataFrame, signal: str, x: str) -> None:
 
 def _value(row: Any, name: str) -> str:
     value, low, high = (row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high"))
-    if pd.isna(value):
+    if pd.isna(value) or not np.isfinite(high):
         return f"> {low:.3g}" if pd.notna(low) and np.isfinite(low) else ""
     return f"{value:.3g} ({low:.3g} to {high:.3g})"
 
