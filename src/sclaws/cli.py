@@ -87,7 +87,8 @@ def run(
     data
         of a named study: your data; its study file is written to the working folder, to be read and changed
     signal
-        of a named study: KIND=KEY, kinds protein, label, time, clone, neighbour; if nothing is said, what names suggest
+        of a named study: KIND=KEY, kinds protein, label, time, clone, neighbour, and date of sequences; if nothing is
+        said, what names in the data suggest
     by
         of a named study: the column of obs (donor) whose groups train or are tested as a whole
     dry_run

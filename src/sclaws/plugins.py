@@ -145,7 +145,8 @@ class Spec:
         presets: Mapping[str, Mapping[str, Any]] = getattr(self.type, "presets", {})
         if preset not in presets:
             raise PluginError(f"{SINGULAR[self.family]} {self.use!r}, preset: {did_you_mean(str(preset), presets)}")
-        called = dataclasses.replace(self, fields=(("", preset), *self.fields)).label.replace("(=", "(")
+        told = ",".join([preset, *(f"{name}={_plain(value)}" for name, value in self.fields)])
+        called = self.name or f"{self.use.partition('.py:')[2] or self.use}({told})"
         of_preset = {name: _frozen(value) for name, value in presets[preset].items()}
         return dataclasses.replace(self, fields=tuple(sorted((of_preset | dict(self.fields)).items())), name=called)
 

@@ -32,7 +32,6 @@ def test_names_in_the_file_suggest_signals_and_the_data_give_the_levels(cells) -
     depths = words["grid"][0]["levels"]["umis_per_cell"]
     assert depths[-1] == "all"
     assert depths[2] == pytest.approx(depth / 10, rel=0.01)  # a tenth is what the decomposition is asked for
-    assert depths == words["grid"][0]["levels"]["umis_per_cell"]
     trained_alone, tested_alone = words["grid"][2], words["grid"][3]
     assert (
         set(trained_alone["levels"]["umis_per_cell"])
@@ -315,6 +314,8 @@ def test_words_that_mean_nothing_there_are_refused(images, proteins) -> None:
         named.settled("gowri-2025-images", images, ["label=label"])
     with pytest.raises(StudyError, match="'label=x': a study of sequences asks for a date; write date=COLUMN"):
         named.settled("gowri-2025-sequences", proteins, ["label=x"])
+    with pytest.raises(StudyError, match="--signal date=x, date=y: a study of sequences asks for one date"):
+        named.settled("gowri-2025-sequences", proteins, ["date=x", "date=y"])
     with pytest.raises(StudyError, match="keeps copies of a sequence together"):
         named.settled("gowri-2025-sequences", proteins, by="country")
     np.savez("other.npz", pictures=np.zeros((3, 2, 2)))

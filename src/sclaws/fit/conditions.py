@@ -116,7 +116,10 @@ def parts(rows: pd.DataFrame, train: list[Condition] | None, test: list[Conditio
 
 
 def kept(table: Table, where: str | Sequence[str] | None) -> Table:
-    """Return the table of the rows that fulfil every condition; raises ``FitError`` when there are none."""
+    """Return the table of the rows that fulfil every condition; ``max`` is that of the whole table.
+
+    Raises ``FitError`` when there are none.
+    """
     wanted = parse(where, table, "--where")
     if wanted is None:
         return table

@@ -39,10 +39,10 @@ def shown(frame: pd.DataFrame) -> Lost:
     """Return the section of a decomposition's rows (:class:`sclaws.decomposition.Decomposition`)."""
     if frame.empty:
         return Lost()
-    made = [{"id": f"lost-{i}", **chart} for i, (_, chart) in enumerate(panels(frame))]
+    titled = list(panels(frame))
+    made = [{"id": f"lost-{i}", **chart} for i, (_, chart) in enumerate(titled)]
     places = [
-        tag("div", tag("h4", title), tag("div", id=f"lost-{i}", cls="chart"))
-        for i, (title, _) in enumerate(panels(frame))
+        tag("div", tag("h4", title), tag("div", id=f"lost-{i}", cls="chart")) for i, (title, _) in enumerate(titled)
     ]
     caption = tag("p", CAPTION, cls="soft small")
     drawn = tag("section", tag("div", *places, cls="small-charts"), caption, cls="card")

@@ -112,9 +112,8 @@ def sample(x: Floats, y: NDArray[Any], groups: Ints | None, ids: Ids | None) -> 
             raise ScoreError("the label has only one class among these cells: its information is zero by definition")
     else:
         y = _floats(y, "signal")
-        if (
-            not varying(y).any() and varying(x).any()
-        ):  # a constant embedding's own partner is constant, and known: 0 bits
+        # the partner of a constant embedding is as constant, and known: 0 bits
+        if not varying(y).any() and varying(x).any():
             raise ScoreError("the signal is constant among these cells: there is nothing to know about it")
     own = default_ids(len(x)) if ids is None else np.asarray(ids, dtype=np.uint64)
     order = ranked(distinct(own), 0)  # batches and folds are then the same in whatever order cells come

@@ -15,6 +15,7 @@ import pandas as pd
 from sclaws.errors import DataError, StudyError, did_you_mean
 from sclaws.plugins import Spec
 from sclaws.study.toml_text import levels, listing, place, stem, toml
+from sclaws.trial import whole
 
 KINDS: Mapping[str, str] = {
     "protein": "a matrix of obsm",
@@ -67,10 +68,10 @@ def _loaded(data: Path) -> tuple[Any, str | None]:
     """Return the checked data and the layer of the counts: none, or "counts" where X holds something else."""
     where = {"use": "h5ad", "path": str(data.absolute())}
     try:
-        return Spec.of("datasets", where).build().load(), None
+        return whole(Spec.of("datasets", where)).source.adata, None  # which a check of the study then has at hand
     except DataError as first:
         try:
-            return Spec.of("datasets", where | {"layer": _LAYER}).build().load(), _LAYER
+            return whole(Spec.of("datasets", where | {"layer": _LAYER})).source.adata, _LAYER
         except DataError:
             raise first from None
 
@@ -165,11 +166,7 @@ def _suggested(adata: Any) -> list[Asked]:
     """Return the signals that the names in a file suggest; one with a split of its own only if there is no other."""
     plain = [Asked("protein", key) for key in adata.obsm if "protein" in key.lower() or key.lower().startswith("adt")]
     plain += [Asked(kind, name) for name in adata.obs if (kind := _kind(name, adata.obs[name]))]
-    special = [
-        Asked("clone", name)
-        for name in adata.obs
-        if name.lower() in ("clone", "clone_id", "clonal_id", "barcode_clone")
-    ]
+    special = [Asked("clone", name) for name in adata.obs if name.lower() in ("clone", "clone_id", "clonal_id")]
     special += [Asked("neighbour", "spatial")] if "spatial" in adata.obsm else []
     if found := _different(plain, adata) or special[:1]:
         return found

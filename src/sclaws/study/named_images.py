@@ -11,6 +11,7 @@ import numpy as np
 from sclaws.errors import DataError, StudyError
 from sclaws.plugins import Spec
 from sclaws.study.toml_text import levels, place, stem, toml
+from sclaws.trial import whole
 
 ARRAYS = (("images", "labels"), ("x_train", "y_train"), ("X", "y"), ("x", "y"))
 _SIDE = 64  # pixels, to which the images of a folder are brought
@@ -27,7 +28,7 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
         )
     dataset: dict[str, Any] = {"use": "images", "name": stem(data), "path": place(data)} | _where(data)
     found = dataset | {"path": str(data.absolute())}
-    loaded = Spec.of("datasets", found).build().load()
+    loaded = whole(Spec.of("datasets", found)).source.adata  # which a check of the study then has at hand
     if "label" not in loaded.obs or loaded.obs["label"].nunique() < 2:
         raise DataError(f"{data}: images of at least two classes are needed: a sub-folder each, or an array of labels")
     side = int(min(loaded.var["y"].max(), loaded.var["x"].max())) + 1
@@ -56,14 +57,13 @@ def _where(data: Path) -> dict[str, Any]:
     try:
         with np.load(data, allow_pickle=False) as stored:
             there = set(stored.files)
-            grey = {
-                name for name, _ in ARRAYS if name in there and (stored[name].ndim == 3 or stored[name].shape[-1] == 1)
-            }
+            pair = next((pair for pair in ARRAYS if set(pair) <= there), None)
+            shape = stored[pair[0]].shape if pair else ()
     except (OSError, ValueError) as error:
         raise DataError(f"{data} is neither a folder of images nor an .npz of arrays ({error})") from error
-    for images, labels in ARRAYS:
-        if {images, labels} <= there:
-            return {"images": images, "labels": labels, "colour": "grey" if images in grey else "rgb", "limit": _MOST}
+    if pair:
+        colour = "grey" if len(shape) == 3 or shape[-1:] == (1,) else "rgb"
+        return {"images": pair[0], "labels": pair[1], "colour": colour, "limit": _MOST}
     pairs = ", ".join(f"{a} and {b}" for a, b in ARRAYS)
     raise DataError(
         f"{data} has the arrays {', '.join(sorted(there))}; name them {pairs}, or write a study of your own"

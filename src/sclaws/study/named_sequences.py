@@ -12,6 +12,7 @@ import pandas as pd
 from sclaws.errors import DataError, StudyError, did_you_mean
 from sclaws.plugins import Spec
 from sclaws.study.toml_text import levels, place, stem, toml
+from sclaws.trial import whole
 
 SEQUENCES = ("sequence", "seq", "aa", "protein")
 DATES = ("decimal_date", "num_date", "date", "collection_date")  # numbers first: days are written in many ways
@@ -37,7 +38,7 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
         "imprecise": "drop", "letters": "drop",
     }  # fmt: skip
     found = {name: value for name, value in dataset.items() if value is not None}
-    cells = Spec.of("datasets", found | {"path": str(data.absolute())}).build().load().n_obs * _TRAINED
+    cells = whole(Spec.of("datasets", found | {"path": str(data.absolute())})).n_obs * _TRAINED
     return {
         "dataset": toml(dataset),
         "cells": levels(np.geomspace(min(100.0, cells / 8), cells, 4)[:-1], whole=True),
@@ -46,6 +47,8 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
 
 def _named(signals: Sequence[str]) -> str | None:
     """Return the column in ``date=COLUMN``."""
+    if len(signals) > 1:
+        raise StudyError(f"--signal {', '.join(signals)}: a study of sequences asks for one date")
     for text in signals:
         kind, _, key = text.partition("=")
         if kind != "date" or not key:
