@@ -292,11 +292,24 @@ class Trained(Protocol):
     that models of different vocabularies are scored on the same genes;
     ``n_params``, ``train_flops`` and ``share_found`` (of a checkpoint's genes), columns of the table; ``history``, a
     sequence of {name: number}, one a check of the training, such as {"update": 50, "cells": 1600, "train_loss": 0.61,
-    "valid_loss": 0.63}; ``speed``, {name: number}, such as {"tokens_per_second": 4.1e5}; ``save(folder)``.
+    "valid_loss": 0.63}; ``speed``, {name: number}, such as {"tokens_per_second": 4.1e5}; ``save(folder)``;
+    ``adapt(view, y, *, seed, frozen)``, fine-tuning: see :class:`Adapted`.
     """
 
     def embed(self, view: View) -> Floats:
         """Return (n, d) coordinates of the cells."""
+        ...
+
+
+class Adapted(Protocol):
+    """What ``Trained.adapt(view, y, *, seed, frozen)`` returns: a copy of the model with a head that gives classes.
+
+    ``y`` (n,) label codes 0..K-1 of the view's cells; ``frozen`` leaves the model's own weights as they are. The model
+    that was asked is not changed. What it keeps aside to stop early, it takes from these cells.
+    """
+
+    def probabilities(self, view: View) -> Floats:
+        """Return (n, K) probabilities of the classes; rows sum to one."""
         ...
 
 
@@ -355,9 +368,11 @@ class Score(Protocol):
     """A measure of what a model knows.
 
     Information scores also have ``estimate(x, y, *, groups=None, ids=None, seed=0) -> Estimate`` on bare arrays.
-    ``needs`` is "signal" (the default) or "model"; ``metrics`` names what it returns, for studies to be checked by.
-    Optional: ``n_genes``, the number it will ask ``probe.genes`` for, and ``by``, the ``obs`` column whose groups a
-    split must not cut, are checked before any work is lost.
+    ``needs`` says what is given to it: "signal" (the default) embedding and signal; "embedding" the embedding and the
+    cells, whose annotations it reads itself; "model" the trained model and the cells; "model and signal" all of them.
+    ``metrics`` names what it returns, for studies to be checked by. Optional: ``n_genes``, the number it will ask
+    ``probe.genes`` for, ``by``, the ``obs`` column whose groups a split must not cut, and ``check(adata)``, which
+    raises ``DataError`` or ``ScoreError`` for cells that it cannot score, are checked before any work is lost.
     """
 
     def __call__(self, probe: Probe, *, seed: int) -> Mapping[str, Estimate]:
