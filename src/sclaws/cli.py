@@ -103,6 +103,27 @@ def run(
 
 
 @app.command
+def ingest(recipe: Path, *, out: Path = Path("corpus.h5ad")) -> int:
+    """Join files of counts into one corpus: genes under one kind of name, cells that know which study they are from.
+
+    Example: sclaws ingest corpus.toml --out corpus.h5ad
+
+    Parameters
+    ----------
+    recipe
+        a TOML file with a [[file]] for each h5ad file: path, name, genes or genes_path (other names of genes), columns
+        (such as { cell_type = "celltype" }), keep and drop (such as ["donor=d1"])
+    out
+        the h5ad file that is written
+    """
+    from sclaws.ingest import ingest
+
+    for sentence in ingest(recipe, out):
+        print(sentence)
+    return 0
+
+
+@app.command
 def check(study: Path, *, profile: Profile = None) -> int:
     """Find out everything that can be wrong with a study before any work is lost; trains nothing.
 

@@ -38,7 +38,7 @@ PARTS = {
     "both": (1, 0, 0, -1),
 }
 DIFFERENCE = (0, -1, 1, 0)  # model − measurement: which of the two is larger
-NAMES = ("dataset", "evaluated_on", "split", "model", "signal", "score", "metric")
+NAMES = ("dataset", "evaluated_on", "split", "scheme", "model", "signal", "score", "metric")
 COLUMNS = ("axis", "level", "share", "full", "part", "value", "low", "high", "unit", "replicates", "verdict")
 METRICS = ("information", "gain")  # what rises with knowledge: a part of a loss would have the other sign
 ALONE = "one replicate: only test cells vary"

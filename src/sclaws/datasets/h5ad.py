@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from sclaws import counts
-from sclaws.datasets import _blocks
+from sclaws.datasets import _blocks, _genes, _rows
 from sclaws.errors import DataError, did_you_mean
 
 
@@ -27,12 +27,21 @@ class H5ad:
 
     ``blocks = 8`` adds ``obs["block"]``: 8 x 8 blocks of equal numbers of cells in ``obsm["spatial"]``, for a split by
     them; with ``sections``, a column of ``obs``, as many in each of its values, which then need not share coordinates.
+
+    ``keep = ["donor=d1", "donor=d2"]`` leaves those cells alone, ``drop`` all but its own (several values of a column
+    are alternatives, several columns all hold; ``"column="`` is a missing value). ``genes`` names a column of ``var``
+    to call genes by, such as symbols, and ``genes_path`` a table whose first column has the names in use and whose
+    second the new ones; genes that then share a name are added up, and those without a new one keep theirs.
     """
 
     path: str
     layer: str | None = None
     blocks: int | None = None
     sections: str | None = None
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    genes: str | None = None
+    genes_path: str | None = None
     version: ClassVar[int] = 1
 
     def load(self) -> anndata.AnnData:
@@ -51,6 +60,12 @@ class H5ad:
         uns = {"truth": whole.uns["truth"]} if "truth" in whole.uns else {}
         obsm = {key: _dense(value) for key, value in whole.obsm.items()}
         made = anndata.AnnData(matrix, obs=whole.obs, var=whole.var, obsm=obsm, uns=uns)
+        try:
+            if self.keep or self.drop:
+                made = made[_rows.kept(made.obs, self.keep, self.drop)].copy()
+            made = _genes.renamed(made, self.genes, self.genes_path)
+        except DataError as error:
+            raise DataError(f"{file}: {error}") from error
         return self._in_blocks(file, made)
 
     def _in_blocks(self, file: Path, made: anndata.AnnData) -> anndata.AnnData:

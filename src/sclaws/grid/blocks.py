@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from sclaws.plugins import Spec, names
 from sclaws.split import Split
 
 BLOCK = (
-    "dataset", "split", "models", "signals", "scores", "levels", "test_levels", "replicates", "design",
+    "dataset", "split", "models", "axes", "levels", "test_levels", "replicates", "design", "evaluate", "signals",
+    "scores",
 )  # fmt: skip
+EVALUATE = ("dataset", "found", "signals", "scores")
+FOUND = 0.5  # of the features that were learned from: with fewer another model is tested than the one that was trained
 PARTS = ("rows", "values", "features")
 
 
@@ -29,14 +33,14 @@ def runs(words: Mapping[str, Any], folder: Path | str = "") -> list[Run]:
     if not isinstance(blocks, Sequence) or not all(isinstance(b, Mapping) for b in blocks):
         raise StudyError("grid: write one [[grid]] table for each block")
     shared = {k: words[k] for k in BLOCK if k in words}
-    axes = table(words.get("axes", {}), "axes", "study")
     found: dict[str, Run] = {}
     for number, block in enumerate(blocks, start=1):
         where = f"[[grid]] number {number}" if "grid" in words else "study"
         unknown_words(block, BLOCK, where)
-        found.update((run.key, run) for run in _block(shared | dict(block), axes, folder, where))
+        found.update((run.key, run) for run in _block(shared | dict(block), folder, where))
     used = {name for block in blocks for name in (shared | dict(block)).get("levels", {})}
-    unknown_words(axes, sorted({*used, *names("axes")}), "axes")
+    for block in blocks:
+        unknown_words((shared | dict(block)).get("axes", {}), sorted({*used, *names("axes")}), "axes")
     if not found:
         raise StudyError("nothing would run: give at least one model, and a score that the models allow")
     _refuse_twins(found.values())
@@ -47,7 +51,8 @@ def _refuse_twins(runs: Iterable[Run]) -> None:
     """Raise ``StudyError`` when tables would call two different things by one name."""
     called: dict[tuple[str, str], str] = {}
     for run in runs:
-        parts = [run.trial.dataset, run.score, *([run.signal] if run.signal else [])]
+        data = [run.trial.dataset, *([run.evaluated] if run.evaluated else [])]
+        parts = [*data, run.score, *([run.signal] if run.signal else [])]
         named = [(spec.family, spec.label, keys.key(spec.describe())) for spec in parts]
         model = keys.key([run.trial.model.describe(), run.trial.untrained])
         for family, label, key in [*named, ("models", run.trial.label, model)]:
@@ -58,37 +63,71 @@ def _refuse_twins(runs: Iterable[Run]) -> None:
                 )
 
 
-def _block(block: Mapping[str, Any], axes: Mapping[str, Any], folder: Path | str, where: str) -> Iterator[Run]:
-    for word in ("dataset", "models", "scores"):
+def _block(block: Mapping[str, Any], folder: Path | str, where: str) -> Iterator[Run]:
+    for word in ("dataset", "models"):
         if word not in block:
             raise StudyError(f"{where}: {word!r} is missing")
     dataset = Spec.of("datasets", block["dataset"], folder)
     split = _split(block.get("split", {}), where)
     models = [m for value in listed(block["models"]) for m in _models(value, folder)]
-    signals = [Spec.of("signals", value, folder) for value in listed(block.get("signals", []))]
-    scores = [Spec.of("scores", value, folder) for value in listed(block["scores"])]
+    tests = [test for words, place in _evaluate(block, where) for test in _tests(words, folder, place)]
+    axes = table(block.get("axes", {}), "axes", where)
     settings = {name: _axis(name, axes, folder) for name in table(block.get("levels", {}), "levels", where)}
     designs = list(_design(block, settings, where))
     built = {model: model.build() for model, _ in models}  # what a model says of itself may depend on its fields
     for replicate, design, (model, untrained) in itertools.product(_replicates(block, where), designs, models):
-        trains, has_loss = getattr(built[model], "trains", True), getattr(built[model], "has_loss", False)
-        trial = Trial(dataset, split, replicate, design if trains else (), model, untrained)
-        for test in _test_levels(block, design, settings, where):
-            yield from _scored(trial, test, signals, scores, has_loss, where)
+        mine = design if getattr(built[model], "trains", True) else ()
+        trial = Trial(dataset, split, replicate, mine, model, untrained)
+        for scarce, test in itertools.product(list(_test_levels(block, design, settings, where)), tests):
+            if test.fits(built[model]):
+                yield Run(trial, scarce, test.signal, test.score, test.evaluated, test.found)
 
 
-def _scored(
-    trial: Trial, test: tuple[Setting, ...], signals: list[Spec], scores: list[Spec], has_loss: bool, where: str
-) -> Iterator[Run]:
-    for score in scores:
-        if getattr(score.type, "needs", "signal") == "model":
-            if has_loss:
-                yield Run(trial, test, None, score)
+@dataclass(frozen=True)
+class _Test:
+    """What is scored, with which signal, on which data; ``needs`` says what the score is given."""
+
+    score: Spec
+    needs: str
+    signal: Spec | None
+    evaluated: Spec | None
+    found: float
+
+    def fits(self, model: Any) -> bool:
+        """Return whether the model can be asked: for losses it must have some, and to learn a label be adaptable."""
+        asked = {"model": "has_loss", "model and signal": "adapts"}.get(self.needs)
+        return asked is None or bool(getattr(model, asked, False))
+
+
+def _evaluate(block: Mapping[str, Any], where: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Yield what is said of each data set that is tested, with the block's signals and scores where it has none."""
+    said = {word: block[word] for word in ("signals", "scores") if word in block}
+    if "evaluate" not in block:
+        yield said, where
+        return
+    for number, words in enumerate(listed(block["evaluate"]), start=1):
+        place = f"{where}, [[evaluate]] number {number}"
+        unknown_words(table(words, "evaluate", where), EVALUATE, place)
+        yield said | dict(words), place
+
+
+def _tests(words: Mapping[str, Any], folder: Path | str, where: str) -> Iterator[_Test]:
+    if "scores" not in words:
+        raise StudyError(f"{where}: 'scores' is missing")
+    evaluated = Spec.of("datasets", words["dataset"], folder) if "dataset" in words else None
+    found = words.get("found", FOUND)
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 < found <= 1:
+        raise StudyError(f"{where}: found = {found!r} must be a share of the features, above 0 and at most 1")
+    signals = [Spec.of("signals", value, folder) for value in listed(words.get("signals", []))]
+    for score in (Spec.of("scores", value, folder) for value in listed(words["scores"])):
+        needs = str(getattr(score.build(), "needs", "signal"))
+        if "signal" not in needs:
+            yield _Test(score, needs, None, evaluated, found)
             continue
         if not signals:
             raise StudyError(f"{where}: score {score.use!r} compares with a signal, and 'signals' is missing")
         for signal in signals:
-            yield Run(trial, test, signal, score)
+            yield _Test(score, needs, signal, evaluated, found)
 
 
 def _models(value: Any, folder: Path | str) -> Iterator[tuple[Spec, bool]]:

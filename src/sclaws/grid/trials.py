@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sclaws import keys
@@ -82,6 +82,12 @@ class Trial:
         return tuple(s for s in self.levels if s.axis.type.on == part)  # type: ignore[attr-defined]
 
     @property
+    def scheme(self) -> str:
+        """How the training cells were chosen: "uniform" unless an axis says otherwise."""
+        said = [getattr(setting.axis.build(), "scheme", "uniform") for setting in self.on("rows")]
+        return ", ".join(sorted({str(each) for each in said} - {"uniform"})) or "uniform"
+
+    @property
     def label(self) -> str:
         """The model's name in tables."""
         return self.model.label + (" untrained" if self.untrained else "")
@@ -89,12 +95,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Run:
-    """One score of one trial: adds the test-side levels, the signal (none for a loss) and the score."""
+    """One score of one trial: adds the test-side levels, the signal (none for a loss), the score, and the data.
+
+    ``evaluated`` is a data set of its own, all of it tested, or ``None`` for the cells that the split keeps for tests.
+    At least a share ``found`` of the features that the trial learns from must be among its own: a guard, in no key.
+    """
 
     trial: Trial
     test_levels: tuple[Setting, ...]
     signal: Spec | None
     score: Spec
+    evaluated: Spec | None = None
+    found: float = field(default=0.0, compare=False)
 
     @functools.cached_property
     def key(self) -> str:
@@ -104,7 +116,18 @@ class Run:
     @functools.cached_property
     def view_key(self) -> str:
         """Names the test cells as they are corrupted: runs that share it share an embedding."""
-        return keys.key({s.name: s.describe() for s in self.test_levels})
+        levels = {s.name: s.describe() for s in self.test_levels}
+        return keys.key([levels, self.evaluated.describe()] if self.evaluated else levels)
+
+    @functools.cached_property
+    def needs(self) -> str:
+        """What the score is given: "signal", "embedding", "model" or "model and signal"."""
+        return str(getattr(self.score.build(), "needs", "signal"))
+
+    @property
+    def dataset(self) -> Spec:
+        """The data set whose cells are tested."""
+        return self.evaluated or self.trial.dataset
 
     def describe(self) -> dict[str, Any]:
         """Return the description whose hash is the key."""
@@ -113,4 +136,4 @@ class Run:
             "test_levels": {s.name: s.describe() for s in self.test_levels},
             "signal": self.signal.describe() if self.signal else None,
             "score": self.score.describe(),
-        }
+        } | ({"evaluated_on": self.evaluated.describe()} if self.evaluated else {})

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
+
 from sclaws import trial as trials
+from sclaws.alignment import contents
 from sclaws.errors import DataError, SclawsError, StudyError
 from sclaws.grid import Run, Setting, Trial
 from sclaws.plugins import SINGULAR, Spec
 from sclaws.split import refuse_cut_groups
+from sclaws.view import View
+
+FEWEST = 50  # cells that a score can do with
+LEAK = 0.01  # share of tested cells whose counts may be those of a cell learned from, by chance
 
 
 def check(runs: Sequence[Run]) -> list[str]:
@@ -63,19 +70,56 @@ def _data(dataset: Spec, runs: Sequence[Run]) -> Iterator[str]:
     view = trials.whole(dataset)
     depth = f", {view.totals.mean():,.0f} per cell in the mean" if view.counts else ""
     yield f"{dataset.label}: {view.n_obs:,} cells x {view.n_vars:,} features{depth}"
-    for signal in dict.fromkeys(run.signal for run in runs if run.signal):
-        found = built.check(view.source.adata) if hasattr(built := signal.build(), "check") else None
-        yield f"signal {signal.label}: {found or 'found'}"
+    for data in dict.fromkeys(run.dataset for run in runs):
+        yield from _tests(data, [run for run in runs if run.dataset == data])
     for trial in dict.fromkeys(_bare(run.trial) for run in runs):
-        for spec in dict.fromkeys(spec for run in runs for spec in (run.signal, run.score) if spec):
+        mine = [run for run in runs if _bare(run.trial) == trial]
+        own = [run for run in mine if run.evaluated is None]
+        for spec in dict.fromkeys(spec for run in own for spec in (run.signal, run.score) if spec):
             if by := getattr(spec.build(), "by", None):
                 refuse_cut_groups(trials.parts(trial), by, f"{SINGULAR[spec.family]} {spec.label}")
-        for setting in dict.fromkeys(_settings(run for run in runs if _bare(run.trial) == trial)):
+        for setting in dict.fromkeys(_settings(mine)):
             trials.recipe(trial, setting, trials.parts(trial).train)
         sizes = [part.n_obs for part in trials.parts(trial)]
         yield f"replicate {trial.replicate}: {sizes[0]:,} cells train, {sizes[1]:,} validate, {sizes[2]:,} test"
-        if sizes[2] < 50:
-            raise DataError(f"{sizes[2]} test cells are too few to score; raise split.test or bring more cells")
+        _refuse_few(sizes[2] if own else FEWEST, "raise split.test")
+
+
+def _tests(dataset: Spec, runs: Sequence[Run]) -> Iterator[str]:
+    """Check signals and scores on the data that they are tested on, and data of their own against those learned from.
+
+    ``DataError`` when cells are tested that may have been learned from: a hash of their counts is the same.
+    """
+    adata = trials.whole(dataset).source.adata
+    if runs[0].evaluated:
+        view, share = trials.evaluated(runs[0])
+        yield f"evaluated on {dataset.label}: {view.n_obs:,} cells, {share:.0%} of the features learned from"
+        _refuse_few(view.n_obs, "give data with more")
+        _refuse_leak(dataset, runs[0].trial.dataset, view)
+    for spec in dict.fromkeys(spec for run in runs for spec in (run.signal, run.score) if spec):
+        checks = getattr(spec.build(), "check", None)
+        said = checks(adata) if checks else None
+        if spec.family == "signals":
+            yield f"signal {spec.label}: {said or 'found'}"
+
+
+def _refuse_few(cells: int, remedy: str) -> None:
+    if cells < FEWEST:
+        raise DataError(f"{cells} test cells are too few to score; {remedy} or bring more cells")
+
+
+def _refuse_leak(tested: Spec, learned: Spec, view: View) -> None:
+    corpus = trials.whole(learned)
+    if not (view.counts and corpus.counts):
+        return
+    there = trials.whole(tested).feature_names
+    common = np.flatnonzero(corpus.feature_names.isin(there))
+    found, known = contents(view.choose(common)), contents(corpus.choose(common))
+    if len(found) and (leaked := np.isin(found, known).mean()) > LEAK:
+        raise DataError(
+            f"{leaked:.0%} of the cells have the very counts of cells in {learned.label}, which is learned from: the "
+            f"test leaks; leave those cells out of one of the two (keep = {{ column = […] }} of h5ad)"
+        )
 
 
 def _bare(trial: Trial) -> Trial:

@@ -23,6 +23,7 @@ def table(runs: Sequence[Run], store: Store) -> Table:
     axes = fitting.axes(runs)
     corrupting = fitting.corrupting(runs)
     several = len({run.trial.split for run in runs}) > 1
+    schemes = {run.trial.key: run.trial.scheme for run in runs}
     records = {record["key"]: record for record in store.read_runs([run.key for run in runs])}
     trials: dict[str, dict[str, Any]] = {key: store.trial(key) or {} for key in {run.trial.key for run in runs}}
     rows, draws = [], {}
@@ -38,6 +39,8 @@ def table(runs: Sequence[Run], store: Store) -> Table:
                 summary["baseline"] = estimate["details"]["baseline"]  # worse than this may not set a slope
             if several:
                 summary["split"] = run.trial.split.label
+            if set(schemes.values()) != {"uniform"}:
+                summary["scheme"] = schemes[run.trial.key]
             rows.append({"run": run.key, "metric": metric, **common[0], **summary, **common[1]})
             if estimate["draws"]:
                 draws[run.key, metric] = estimate["draws"]
@@ -59,7 +62,7 @@ def _common(
     named = {
         "trial": trial.key,
         "dataset": trial.dataset.label,
-        "evaluated_on": trial.dataset.label,
+        "evaluated_on": run.dataset.label,
         "model": trial.label,
         "signal": run.signal.label if run.signal else "none",
         "score": run.score.label,

@@ -21,7 +21,7 @@ from sclaws.table import COLUMNS, Table
 
 USUAL_LAW = {"umis_per_cell": "noise", "snr": "noise", "n_cells": "saturating-power"}
 MODEL_SIZE = ("n_params", "train_flops")
-NAMES = ("dataset", "evaluated_on", "model", "signal", "score", "metric", "split", "replicate")
+NAMES = ("dataset", "evaluated_on", "model", "scheme", "signal", "score", "metric", "split", "replicate")
 ALWAYS = ("model", "signal", "score")
 MORE = ("bound", "baseline", "n_emptied")  # columns of a study's table that only some rows have
 BOUND = "bound"  # the column of what no embedding can tell: a label's entropy
@@ -145,14 +145,18 @@ def _fit(table: Table, each: Mapping[str, Any], folder: Path) -> Fits:
 
 
 def curve_columns(frame: pd.DataFrame, x: list[str]) -> list[str]:
-    """Return the columns that tell one curve from another: model, signal and score; data set, split and metric if they
-    vary; and the levels of every axis that can still vary when these and a level of ``x`` are given.
+    """Return the columns that tell one curve from another.
+
+    Model, signal and score; data sets, split, how cells were chosen and metric if they vary; and the levels of every
+    axis that can still vary when these and a level of ``x`` are given.
     """
     axes = {name.removesuffix("_test") for name in x}
     mine = [c for axis in axes for c in (f"{axis}_level", f"{axis}_test_level") if c in frame]
     given = [c for c in mine if c.endswith("_test_level") == x[0].endswith("_test")] or mine
-    candidates = ("dataset", "split", *ALWAYS, "metric")
+    candidates = ("dataset", "evaluated_on", "split", *ALWAYS, "scheme", "metric")
     names = [c for c in candidates if c in frame and (c in ALWAYS or frame[c].nunique() > 1)]
+    if "evaluated_on" in names and frame["evaluated_on"].equals(frame["dataset"]):
+        names.remove("evaluated_on")
     levels = [c for c in frame if c.endswith("_level") and c not in given]
     trained = {c: c.replace("_test_level", "_level") for c in levels}
     same = [c for c in levels if trained[c] != c and frame[c].equals(frame[trained[c]])]

@@ -116,7 +116,7 @@ class Study:
     @functools.cached_property
     def runs(self) -> list[grid.Run]:
         """Every run of the study, sorted by key."""
-        block = {k: v for k, v in self.words.items() if k in (*grid.BLOCK, "axes", "grid")}
+        block = {k: v for k, v in self.words.items() if k in (*grid.BLOCK, "grid")}
         return grid.runs(block, self.folder)
 
     @property

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from sclaws import counts, keys
+from sclaws.alignment import aligned
 from sclaws.errors import DataError, ScoreError
 from sclaws.grid import Run, Setting, Trial
 from sclaws.plugins import Spec
@@ -73,7 +74,7 @@ def _parts(trial: _Named[Trial]) -> Parts:
 
 def forget() -> None:
     """Let go of all data that this process holds."""
-    for cached in (_whole, _parts, _scarce, _tested):
+    for cached in (_whole, _parts, _scarce, _tested, _evaluated):
         cached.cache_clear()
 
 
@@ -135,6 +136,29 @@ def genes(trial: Trial, n: int) -> pd.Index:
     return recipe(trial, vocabulary(trial, n), train)(train).feature_names
 
 
+def evaluated(run: Run) -> tuple[Whole, float]:
+    """Return the cells of the data set that a run is evaluated on, and the share of its trial's features it has.
+
+    They are lined up with these features. Kept for the next run on the same cells; raises ``DataError`` where too few
+    features are found.
+    """
+    assert run.evaluated is not None
+    name = keys.key([run.trial.dataset.describe(), run.evaluated.describe()])
+    view, share = _evaluated(_Named(name, run))
+    if share < run.found:
+        aligned(whole(run.evaluated), whole(run.trial.dataset).feature_names, found=run.found)
+    return view, share
+
+
+@functools.lru_cache(maxsize=8)
+def _evaluated(named: _Named[Run]) -> tuple[Whole, float]:
+    assert named.of.evaluated is not None
+    try:
+        return aligned(whole(named.of.evaluated), whole(named.of.trial.dataset).feature_names, found=named.of.found)
+    except DataError as error:
+        raise DataError(f"data set {named.of.evaluated.label}: {error}") from error
+
+
 class Tested(NamedTuple):
     """Test cells of a run as a model sees them, and what was measured on them before genes were chosen."""
 
@@ -155,11 +179,12 @@ def tested(run: Run) -> Tested:
 def _tested(named: _Named[Run]) -> Tested:
     trial, levels = named.of.trial, named.of.test_levels
     full = parts(trial)
-    view: View = full.test
+    view: View
+    view, share = evaluated(named.of) if named.of.evaluated else (full.test, None)
     for setting in levels:
         view = recipe(trial, setting, full.train)(view)
     view = view.materialise()
-    measured = _measure(levels, view, ("values",))
+    measured = _measure(levels, view, ("values",)) | ({} if share is None else {"found": share})
     for setting in trial.on("features"):
         view = recipe(trial, setting, full.train)(view)
     return Tested(view, measured)

@@ -115,7 +115,7 @@ def must_train(trial: Trial, missing: Iterable[Run], store: Store) -> bool:
 
 def needs_model(run: Run) -> bool:
     """Return whether the score reads the model itself and not its embedding alone."""
-    return run.signal is None
+    return run.needs.startswith("model")
 
 
 def _must_ask(trial: Trial, missing: Iterable[Run], store: Store) -> bool:
