@@ -28,6 +28,8 @@ for verb in (cli_tables.score, cli_tables.fit, cli_tables.design):
     app.command(verb)
 Profile = Annotated[str | None, Parameter(help="a profile of the study, such as smoke or laptop")]
 Signals = Annotated[Sequence[str], Parameter(negative="")]
+Files = Annotated[Sequence[Path], Parameter(negative="", consume_multiple=True)]
+Data = Annotated[Path | None, Parameter(name=["--data", "--corpus"])]
 Out = Annotated[Path | None, Parameter(help="the folder for results, instead of the study's own")]
 
 
@@ -68,7 +70,8 @@ def demo(*, out: Out = None) -> int:
 def run(
     study: Path,
     *,
-    data: Path | None = None,
+    data: Data = None,
+    evaluate: Files = (),
     signal: Signals = (),
     by: str | None = None,
     profile: Profile = None,
@@ -78,7 +81,8 @@ def run(
     """Run a study, or what is missing of it: stop it any way you like, and run it again.
 
     Examples: sclaws run study.toml; sclaws run study.toml --dry-run; sclaws run study.toml --profile smoke;
-    sclaws run gowri-2025 --data cells.h5ad --profile laptop
+    sclaws run gowri-2025 --data cells.h5ad --profile laptop;
+    sclaws run denadel-2026 --corpus corpus.h5ad --evaluate lung.h5ad screen.h5ad --profile laptop
 
     Parameters
     ----------
@@ -86,15 +90,17 @@ def run(
         the study's TOML file, or the name of a study that comes with sclaws (see sclaws list studies)
     data
         of a named study: your data; its study file is written to the working folder, to be read and changed
+    evaluate
+        of a study of what to learn from: the data whose cells are typed, integrated, or were perturbed
     signal
-        of a named study: KIND=KEY, kinds protein, label, time, clone, neighbour, and date of sequences; if nothing is
-        said, what names in the data suggest
+        of a named study: KIND=KEY, kinds protein, label, time, clone, neighbour, date of sequences, and, where cells
+        are chosen to learn from, label, study, batch, perturbation; if nothing is said, what names in the data suggest
     by
         of a named study: the column of obs (donor) whose groups train or are tested as a whole
     dry_run
         list what would run, with estimates of time and disk, and start nothing
     """
-    opened = _study(_written(study, data, signal, by), profile, out)
+    opened = _study(_written(study, data, signal, by, evaluate), profile, out)
     if dry_run:
         opened.check()
         print(opened.listing())
@@ -213,15 +219,17 @@ def report(study: Path, *, profile: Profile = None, out: Out = None) -> int:
     return _told(_study(study, profile, out).result())
 
 
-def _written(study: Path, data: Path | None, signal: Sequence[str], by: str | None) -> Path:
+def _written(study: Path, data: Path | None, signal: Sequence[str], by: str | None, evaluate: Sequence[Path]) -> Path:
     """Return the file of a study; one that has a name is settled on the data and written first."""
     from sclaws.study import named
 
     if study.suffix == ".toml" or study.exists():
-        if data is not None or signal or by:
-            raise StudyError(f"--data, --signal and --by are for studies that have a name; {study} says its own")
+        if data is not None or signal or by or evaluate:
+            raise StudyError(
+                f"--data, --evaluate, --signal and --by are for studies that have a name; {study} says its own"
+            )
         return study
-    file = named.write(str(study), data, signal, by)
+    file = named.write(str(study), data, signal, by, evaluate)
     print(f"study: {file}")
     return file
 

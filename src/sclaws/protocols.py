@@ -252,7 +252,7 @@ class Axis(Protocol):
     Every recipe is prepared on the whole training part of the split, uncorrupted, so that a depth means the same
     whatever the number of cells, and 512 genes are the same genes at every number of cells and depth. A recipe is
     applied unchanged to any view, a "rows" recipe to training cells alone. Optional: ``whole = True`` for
-    levels that are whole numbers.
+    levels that are whole numbers; ``scheme``, in a few words, how a "rows" axis chooses cells, if not uniformly.
     """
 
     @property
@@ -318,7 +318,8 @@ class Model(Protocol):
 
     Optional: ``load(folder)`` of what ``save`` wrote, ``untrained(train, *, seed)``, ``cost(cells, features)`` in CPU
     seconds, ``trains = False`` for a frozen one (training levels then drop out of its key), ``has_loss = True`` when
-    what it trains has ``losses`` (either may be a property of the fields), ``version`` raised when its numbers change.
+    what it trains has ``losses``, ``adapts = True`` when it has ``adapt`` (each may be a property of the fields),
+    ``version`` raised when its numbers change.
     ``fit`` and ``untrained`` get a :class:`Context` if their signatures name a ``context``.
 
     Optional: ``fit_many(jobs: Sequence[Job], *, context) -> list[Trained | Exception]`` trains several at once, which
@@ -339,6 +340,11 @@ class Probe(Protocol):
     @property
     def view(self) -> View:
         """The test cells as the model saw them."""
+        ...
+
+    @property
+    def cells(self) -> View:
+        """The same cells, in the same order, as they were measured: every feature of their own, nothing taken away."""
         ...
 
     @property

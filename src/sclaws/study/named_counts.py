@@ -36,7 +36,7 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
 
     ``signals`` are KIND=KEY (:data:`KINDS`); without any, what the file's names suggest.
     """
-    loaded, layer = _loaded(data)
+    loaded, layer = load_counts(data)
     asked = _asked(signals, loaded) if signals else _suggested(loaded)
     special = sorted({each.kind for each in asked} & {"clone", "neighbour"})
     if special and (len(special) > 1 or any(each.kind not in special for each in asked)):
@@ -54,7 +54,7 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
         dataset |= {"name": stem(data), "blocks": _blocks(asked[0].key, loaded)}
         split["by"] = "block"
     labels = [each.kind == "label" for each in asked]
-    return _grids(float(loaded.X.sum() / loaded.n_obs), _trained(split, loaded)) | {
+    return _grids(float(loaded.X.sum() / loaded.n_obs), trained_cells(split, loaded)) | {
         "signal_words": listing([each.said for each in asked]),
         "dataset": toml(dataset),
         "split": toml(split),
@@ -64,7 +64,7 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
     }
 
 
-def _loaded(data: Path) -> tuple[Any, str | None]:
+def load_counts(data: Path) -> tuple[Any, str | None]:
     """Return the checked data and the layer of the counts: none, or "counts" where X holds something else."""
     where = {"use": "h5ad", "path": str(data.absolute())}
     try:
@@ -95,7 +95,7 @@ def _blocks(key: str, adata: Any) -> int:
 
 
 # ── levels ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _trained(split: Mapping[str, Any], adata: Any) -> float:
+def trained_cells(split: Mapping[str, Any], adata: Any) -> float:
     """Return how many cells a split leaves for training; with whole groups of unequal sizes, the fewest it may."""
     cells = adata.n_obs * (1 - split["test"] - split["valid"])
     largest = adata.obs[split["by"]].value_counts().iloc[0] if split.get("by") in adata.obs else 0
@@ -165,7 +165,7 @@ def _asked(signals: Sequence[str], adata: Any) -> list[Asked]:
 def _suggested(adata: Any) -> list[Asked]:
     """Return the signals that the names in a file suggest; one with a split of its own only if there is no other."""
     plain = [Asked("protein", key) for key in adata.obsm if "protein" in key.lower() or key.lower().startswith("adt")]
-    plain += [Asked(kind, name) for name in adata.obs if (kind := _kind(name, adata.obs[name]))]
+    plain += [Asked(kind, name) for name in adata.obs if (kind := kind_of(name, adata.obs[name]))]
     special = [Asked("clone", name) for name in adata.obs if name.lower() in ("clone", "clone_id", "clonal_id")]
     special += [Asked("neighbour", "spatial")] if "spatial" in adata.obsm else []
     if found := _different(plain, adata) or special[:1]:
@@ -185,7 +185,8 @@ def _different(asked: Sequence[Asked], adata: Any) -> list[Asked]:
     return list(found.values())
 
 
-def _kind(name: str, column: pd.Series[Any]) -> str | None:
+def kind_of(name: str, column: pd.Series[Any]) -> str | None:
+    """Return "label" or "time" for a column of obs that is called like one, and has values like one."""
     low = re.sub("[^a-z]", "", name.lower())
     if low.startswith(("celltype", "cluster")):
         return "label" if 1 < column.nunique() <= column.count() / 10 else None

@@ -98,9 +98,11 @@ class Study:
         by: str | None = None,
         profile: str | None = None,
         out: str | Path | None = None,
+        evaluate: Sequence[str | Path] = (),
     ) -> Study:
         """Return a study with a name, such as "gowri-2025", settled on data (:func:`sclaws.study.named.settled`)."""
-        return cls.parse(naming.settled(name, Path(data), signals, by), name, Path.cwd(), profile, out)
+        text = naming.settled(name, Path(data), signals, by, [Path(file) for file in evaluate])
+        return cls.parse(text, name, Path.cwd(), profile, out)
 
     @classmethod
     def of(cls, table: Mapping[str, Any], folder: str | Path = ".") -> Study:

@@ -30,6 +30,11 @@ class TestCells:
         return data.tested(self._run).view
 
     @functools.cached_property
+    def cells(self) -> View:
+        """The test cells as they were measured, with every feature of their own."""
+        return data.whole(self._run.evaluated) if self._run.evaluated else data.parts(self._run.trial).test
+
+    @functools.cached_property
     def embedding(self) -> Floats:
         """(n, d), from the store: so a number does not depend on whether its model was trained just now."""
         return self._store.array(self._run.trial.key, f"embedding-{self._run.view_key}")
