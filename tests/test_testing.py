@@ -24,6 +24,7 @@ FIELDS = {
     ("models", "pca"): {"dim": 4},
     ("models", "random-projection"): {"dim": 4},
     ("models", "scvi"): {"n_latent": 4, "n_hidden": 16, "max_updates": 20},
+    ("scores", "perturbation"): {"target": "label", "control": "low", "context": "donor"},
     ("datasets", "simulated-tissue"): {"n_cells": 200, "n_genes": 80},
     ("datasets", "gaussian-channel"): {"n_cells": 200},
     ("engines", "processes"): {"workers": 2},
@@ -56,6 +57,10 @@ def test_member_conforms(family: str, name: str) -> None:
         ("models", {"use": "mobilenet", "dim": None, "max_updates": 2, "size": 32}),
         ("models", {"use": "random-projection", "dim": 4, "on": "lognorm"}),
         ("scores", {"use": "gaussian", "margins": "as-is"}),
+        (
+            "scores",
+            {"use": "perturbation", "target": "label", "control": ["low"], "context": "donor", "predicts": "change"},
+        ),
     ],
     ids=str,
 )

@@ -141,7 +141,43 @@ class HopefulLoss(HeldoutLoss):
         return super().__call__(dataclasses.replace(probe, trained=Patched()), seed=seed)
 
 
-@pytest.mark.parametrize("score", [Wrapped(), HeldoutLoss()], ids=lambda score: type(score).__name__)
+class ReadsCells(Wrapped):
+    """Reads the label from the cells."""
+
+    needs = "embedding"
+
+    def __call__(self, probe, *, seed):
+        y = probe.view.obs["donor"].cat.codes.to_numpy()[:, None] + probe.view.obsm("state")
+        return {"information": self.estimate(self.seen(probe.embedding), y, ids=probe.view.cell_ids)}
+
+    def seen(self, x):
+        return x
+
+
+class Unseeing(ReadsCells):
+    def seen(self, x):
+        Gaussian().estimate(x, x[:, :1] + np.random.default_rng(0).normal(size=(len(x), 1)))  # refuses NaN
+        return np.random.default_rng(0).normal(size=x.shape)
+
+
+class InOrder(ReadsCells):
+    """Looks at the cells that come first."""
+
+    def seen(self, x):
+        return np.where(np.arange(len(x))[:, None] < 100, x, 0 * x)
+
+
+class HopefulReader(ReadsCells):
+    def seen(self, x):
+        return np.nan_to_num(x) + 1e-3 * np.random.default_rng(0).normal(size=x.shape)
+
+
+class Checked(ReadsCells):
+    def check(self, adata):
+        raise ScoreError("no such column")
+
+
+@pytest.mark.parametrize("score", [Wrapped(), HeldoutLoss(), ReadsCells()], ids=lambda score: type(score).__name__)
 def test_promises_that_are_kept(score):
     testing.conforms("scores", score)
 
@@ -164,9 +200,12 @@ def test_promises_that_are_kept(score):
         (Mute(), "a score returned no metric"),
         (Misnamed(), r"metrics = \('bits',\), and the score returned \['information'\]"),
         (Shut(), "neither a label nor a continuous signal was accepted"),
-        (Misplaced(), "needs = 'cells'; 'signal' or 'model'"),
+        (Misplaced(), "needs = 'cells'; 'signal', 'embedding' or 'model'"),
         (BareScore(), "an embedding of NaN was not refused"),
         (BlindLoss(), "a model with a lower loss has the same scores"),
+        (Unseeing(), "an embedding of noise has the same scores"),
+        (InOrder(), "information: the same cells in another order have another value"),
+        (HopefulReader(), "an embedding of NaN was not refused"),
         (HopefulLoss(), "a model whose losses are NaN was not refused"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
@@ -174,3 +213,8 @@ def test_promises_that_are_kept(score):
 def test_broken_promises_are_told(score, told):
     with pytest.raises(AssertionError, match=told):
         testing.conforms("scores", score)
+
+
+def test_cells_that_a_score_refuses_are_told():
+    with pytest.raises(ScoreError, match="no such column"):
+        testing.conforms("scores", Checked())

@@ -21,9 +21,12 @@ _CELLS = 400
 def check(score: Any) -> None:
     """Raise ``AssertionError`` unless this is a score."""
     needs = getattr(score, "needs", "signal")
-    assert needs in ("signal", "model"), f"needs = {needs!r}; 'signal' or 'model'"
+    assert needs in ("signal", "model", "embedding"), f"needs = {needs!r}; 'signal', 'embedding' or 'model'"
     if needs == "model":
         _reads_model(score)
+        return
+    if needs == "embedding":
+        _reads_cells(score)
         return
     view = cells.counts(_CELLS)
     signals = {"a label": _codes(view), "a continuous signal": view.obsm("protein")}
@@ -131,6 +134,22 @@ def _reads_model(score: Any) -> None:
     values = [{name: estimate.value for name, estimate in of.items()} for of in (found, better)]
     assert values[0] != values[1], "a model with a lower loss has the same scores"
     _refused(lambda: score(_Probe.of(view, x, y, _Lossy(math.nan)), seed=0), "a model whose losses are NaN")
+
+
+def _reads_cells(score: Any) -> None:
+    """Check a score that reads the annotations itself: of ``cells.counts``, label and donor among them."""
+    view = cells.counts(_CELLS)
+    if hasattr(score, "check"):
+        score.check(view.source.adata)
+    x, blind = _embeddings(view)
+    found, other = (_measured(score, _Probe.of(view, each, _codes(view))) for each in (x, blind))
+    assert found != other, "an embedding of noise has the same scores: the embedding is not looked at"
+    order = np.random.default_rng(1).permutation(view.n_obs)
+    moved = _measured(score, _Probe.of(view.take(order), x[order], _codes(view)[order]))
+    for name, estimate in found.items():
+        same = math.isclose(moved[name].value, estimate.value, abs_tol=1e-3)
+        assert same, f"{name}: the same cells in another order have another value"
+    _refused(lambda: score(_Probe.of(view, np.full_like(x, np.nan), _codes(view)), seed=0), "an embedding of NaN")
 
 
 def _refused(ask: Any, what: str) -> None:
