@@ -50,3 +50,9 @@ def test_the_callers_matrix_is_left_alone():
 def test_the_first_value_that_is_no_count_is_named_with_what_it_looks_like(values, says):
     with pytest.raises(DataError, match=rf"d\.h5ad, X: the value of {says}.*; point `layer` to the counts"):
         check(values)
+
+
+def test_log_normalised_by_hand():
+    found = counts.log_normalised(sparse.csr_matrix([[3, 0, 1], [0, 0, 0], [0, 5, 0]]))
+    expected = np.log1p([[7500, 0, 2500], [0, 0, 0], [0, 10000, 0]])
+    np.testing.assert_allclose(found.toarray(), expected)

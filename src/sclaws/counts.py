@@ -64,3 +64,11 @@ def _looks_like(data: Any) -> str:
     if data.max() <= _LARGEST_LOG:
         return "which is no whole number: these look like log-normalised values"
     return "which is no whole number: these look like normalised values"
+
+
+def log_normalised(values: Any) -> sparse.csr_matrix:
+    """Return (n, p) counts as float64 CSR log(1 + 10,000 count / all counts of the cell); an empty cell stays zero."""
+    out = as_csr(values).astype(np.float64)
+    totals = np.asarray(out.sum(axis=1)).ravel()
+    out.data = np.log1p(out.data * np.repeat(1e4 / np.maximum(totals, 1.0), np.diff(out.indptr)))
+    return out
