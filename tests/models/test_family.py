@@ -38,13 +38,8 @@ MODELS = {
 OF_COUNTS = [name for name in MODELS if name != "oracle"]
 RECONSTRUCTIONS = ["masked-reconstruction", "masked-reconstruction(paper)"]
 WITH_LOSSES = ["gene-mean", "scvi", "geneformer", "masked-autoencoder", *RECONSTRUCTIONS]
-STOPPING = [
-    "scvi",
-    "geneformer",
-    "masked-autoencoder",
-    "contrastive",
-    *RECONSTRUCTIONS,
-]  # look at validation cells, to know when
+# those that look at validation cells, to know when to stop
+STOPPING = ["scvi", "geneformer", "masked-autoencoder", "contrastive", *RECONSTRUCTIONS]
 OF_WHOLE_TOTALS = ["masked-reconstruction"]  # other genes' molecules are part of a cell's depth
 every = pytest.mark.parametrize("name", MODELS)
 every_of_counts = pytest.mark.parametrize("name", OF_COUNTS)

@@ -1,5 +1,7 @@
 """The perceptrons against torch's own modules with the same weights; what is trained on."""
 
+import itertools
+
 import anndata
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ def weights_of(module):
 
 def reference(normalised):
     layers = []
-    for i, (a, b) in enumerate(zip(WIDTHS[:-1], WIDTHS[1:], strict=True)):
+    for i, (a, b) in enumerate(itertools.pairwise(WIDTHS)):
         layers.append(nn.Linear(a, b))
         if i < len(WIDTHS) - 2:
             layers += [nn.BatchNorm1d(b), nn.PReLU()] if normalised else [nn.SELU()]
