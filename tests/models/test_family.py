@@ -8,8 +8,11 @@ import pytest
 from scipy import sparse
 
 from sclaws.errors import ModelError
+from sclaws.models.contrastive import Contrastive
 from sclaws.models.gene_mean import GeneMean
 from sclaws.models.geneformer import Geneformer
+from sclaws.models.hvg import HVG
+from sclaws.models.masked_autoencoder import MaskedAutoencoder
 from sclaws.models.masked_reconstruction import MaskedReconstruction
 from sclaws.models.oracle import Oracle
 from sclaws.models.pca import PCA
@@ -22,8 +25,11 @@ MODELS = {
     "random-projection": RandomProjection(dim=8),
     "random-projection(lognorm)": RandomProjection(dim=8, on="lognorm"),
     "pca": PCA(dim=8, n_genes=50),
+    "hvg": HVG(n_genes=50),
     "gene-mean": GeneMean(),
     "scvi": QUICK_SCVI,
+    "masked-autoencoder": MaskedAutoencoder((16,), 4, n_genes=50, max_updates=40),
+    "contrastive": Contrastive(widths=(16,), dim=4, n_genes=50, max_updates=40),
     "masked-reconstruction": MaskedReconstruction("8x1x2x2", n_genes=40, max_updates=60),
     "masked-reconstruction(paper)": MaskedReconstruction("8x1x2x2", "mse", 40, "paper", max_updates=60),
     "oracle": Oracle(),
@@ -31,8 +37,9 @@ MODELS = {
 }
 OF_COUNTS = [name for name in MODELS if name != "oracle"]
 RECONSTRUCTIONS = ["masked-reconstruction", "masked-reconstruction(paper)"]
-WITH_LOSSES = ["gene-mean", "scvi", "geneformer", *RECONSTRUCTIONS]
-STOPPING = ["scvi", "geneformer", *RECONSTRUCTIONS]  # look at validation cells, to know when
+WITH_LOSSES = ["gene-mean", "scvi", "geneformer", "masked-autoencoder", *RECONSTRUCTIONS]
+# those that look at validation cells, to know when to stop
+STOPPING = ["scvi", "geneformer", "masked-autoencoder", "contrastive", *RECONSTRUCTIONS]
 OF_WHOLE_TOTALS = ["masked-reconstruction"]  # other genes' molecules are part of a cell's depth
 every = pytest.mark.parametrize("name", MODELS)
 every_of_counts = pytest.mark.parametrize("name", OF_COUNTS)
@@ -111,10 +118,7 @@ def test_a_cell_without_molecules_trains_and_embeds(name, parts):
         assert np.isfinite(model.losses(view.take([400]), seed=0)).all()
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["random-projection", "random-projection(lognorm)", "pca", "gene-mean", "scvi", "geneformer", *RECONSTRUCTIONS],
-)
+@every_of_counts
 def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
     trained[name].save(tmp_path / "model")
     loaded = MODELS[name].load(tmp_path / "model")
@@ -130,7 +134,9 @@ def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
         MODELS[name].load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["pca", "gene-mean", "geneformer", "masked-reconstruction"])
+@pytest.mark.parametrize(
+    "name", ["pca", "hvg", "gene-mean", "geneformer", "masked-autoencoder", "masked-reconstruction"]
+)
 def test_a_file_that_was_cut_or_changed_is_told(name, trained, tmp_path):
     trained[name].save(tmp_path)
     (file,) = tmp_path.glob("*.npz")
@@ -144,7 +150,10 @@ def test_a_file_that_was_cut_or_changed_is_told(name, trained, tmp_path):
         MODELS[name].load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["random-projection(lognorm)", "gene-mean", "scvi", "geneformer", *RECONSTRUCTIONS])
+@pytest.mark.parametrize(
+    "name",
+    ["random-projection(lognorm)", "hvg", "gene-mean", "scvi", "geneformer", "masked-autoencoder", *RECONSTRUCTIONS],
+)
 def test_values_that_are_not_counts_are_refused(name, parts):
     adata = anndata.AnnData(np.random.default_rng(0).standard_normal((60, 20)).astype(np.float32))
     with pytest.raises(ModelError, match="needs counts, and there is a value of .* scaled values"):

@@ -1,6 +1,7 @@
 """The training loop on problems whose answer is known, and against torch's own optimiser, model by model."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -326,3 +327,53 @@ def test_an_attempt_is_a_result_or_the_reason_why_not():
     assert _training.attempt(fail) is error
     with pytest.raises(KeyboardInterrupt):
         _training.attempt(lambda: (_ for _ in ()).throw(KeyboardInterrupt()))
+
+
+# ── what is not learned ──────────────────────────────────────────────────────────────────────────────────────────────
+class Counting(Line):
+    """A line beside which something is counted: one a step, and the validation loss is lowest after 20 of 40 steps."""
+
+    def __init__(self, models):
+        super().__init__(models)
+        self.weights["steps"] = torch.zeros(models, 2)
+
+    def loss(self, step):
+        self.weights["steps"] += 1
+        return super().loss(step)
+
+    def validate(self, step):
+        return (self.weights["steps"][:, 0] - 20).abs()
+
+
+def test_tensors_without_a_gradient_are_kept_with_the_best_weights():
+    line = Counting(2)
+    trained(line, PLAN, Context(Path()))
+    assert (line.weights["steps"] == 20).all()  # neither the last, nor decayed
+
+
+def test_tensors_without_a_gradient_come_back_after_a_kill(tmp_path, monkeypatch):
+    monkeypatch.setattr(_training, "CHECKPOINT_SECONDS", -1.0)
+    whole, first, second = Counting(2), Counting(2), Counting(2)
+    whole.validate = first.validate = second.validate = lambda step: torch.full((2,), -float(step))
+    trained(whole, PLAN, Context(Path()))
+    stop = RuntimeError("killed")
+
+    def killed(message):
+        if message.startswith("30 "):
+            raise stop
+
+    with pytest.raises(RuntimeError, match="killed"):
+        trained(first, PLAN, Context(tmp_path, progress=killed))
+    trained(second, PLAN, Context(tmp_path))
+    assert bytes_of(second.weights) == bytes_of(whole.weights)
+    assert (second.weights["steps"] == 40).all()
+
+
+@pytest.mark.parametrize(("least", "step"), [(0.0, 40), (3.0, 40), (5.0, 20)])
+def test_an_improvement_below_the_least_is_none(least, step):
+    """The loss falls by 2 at every look, and two looks are waited for: by 4, not by 5, it improves in time."""
+    line = Line(1)
+    line.validate = lambda step: torch.tensor([-0.2 * step])
+    state = trained(line, plan(min_delta=least, patience=2), Context(Path()))
+    assert state.step == step
+    assert float(state.lowest) == pytest.approx(-8.0 if step == 40 else 0.0)

@@ -31,7 +31,8 @@ class Schedule:
     """At most ``updates`` steps of AdamW at ``rate``, after a linear rise over ``warmup`` steps, then ``decay``.
 
     The validation cells are looked at every ``check_every`` steps; a model that has not improved for ``patience`` looks
-    is done. ``decay_all``: weight decay also of biases and normalisations (as torch does when nobody says otherwise).
+    is done; ``min_delta`` or less is no improvement. ``decay_all``: weight decay also of biases and normalisations (as
+    torch does when nobody says otherwise).
     """
 
     updates: int
@@ -44,6 +45,7 @@ class Schedule:
     patience: int
     clip: float = 1.0
     decay_all: bool = False
+    min_delta: float = 0.0
 
     def share(self, step: int) -> float:
         """Return the learning rate of step 1, 2, ... as a share of ``rate``."""
@@ -180,6 +182,8 @@ def train(
 ) -> State:
     """Train in place; each model is left with the weights of its lowest validation loss.
 
+    Tensors that need no gradient, such as the moving averages of a batch normalisation, are ``loss``'s to change; they
+    are kept and written with the weights.
     ``loss(step)`` returns (M,) losses of a batch, ``validate(step)`` (M,) losses of the validation cells. At the first
     look after every minute a checkpoint is written to ``context.folder``; one of the same ``describe`` that is there is
     gone on from. ``Path()`` is no folder: who trains by hand finds nothing new in theirs.
@@ -218,10 +222,11 @@ def train(
 def _optimiser(weights: Weights, schedule: Schedule) -> Any:
     import torch
 
-    plain = [] if schedule.decay_all else [n for n in weights if n.endswith("bias") or "norm" in n]
+    learned = {n: w for n, w in weights.items() if w.requires_grad}
+    plain = [] if schedule.decay_all else [n for n in learned if n.endswith("bias") or "norm" in n]
     groups = [
-        {"params": [w for n, w in weights.items() if n not in plain], "weight_decay": schedule.weight_decay},
-        {"params": [weights[n] for n in plain], "weight_decay": 0.0},
+        {"params": [w for n, w in learned.items() if n not in plain], "weight_decay": schedule.weight_decay},
+        {"params": [learned[n] for n in plain], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.rate, fused=True)
 
@@ -232,7 +237,7 @@ def _update(weights: Weights, losses: Any, optimiser: Any, schedule: Schedule, s
 
     optimiser.zero_grad(set_to_none=True)
     losses.sum().backward()
-    gradients = [w.grad for w in weights.values()]
+    gradients = [w.grad for w in weights.values() if w.requires_grad]
     squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
     factors = (schedule.clip / (squares.sqrt() + 1e-6)).clamp(max=1.0)
     for g in gradients:
@@ -262,7 +267,7 @@ def _look(
         finite = torch.isfinite(now) & torch.isfinite(torch.tensor(trained, device=now.device))
         now = torch.where(finite, now, torch.nan)  # without validation cells the training loss alone tells
         going = state.waiting < schedule.patience
-        better = (now < state.lowest) & going
+        better = (now < state.lowest - schedule.min_delta) & going
         state.lowest = torch.where(better, now, state.lowest)
         for name, kept in best.items():
             kept[better] = weights[name].detach()[better]

@@ -1,0 +1,168 @@
+"""Perceptrons of cells: the network and the data of ``masked-autoencoder`` and ``contrastive``.
+
+Tensors have a leading dimension of 1, because the training loop (:mod:`sclaws.models._training`) is made for several
+models side by side.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sclaws.errors import ModelError, PluginError
+from sclaws.hashing import ranked
+from sclaws.models import _checkpoint, _encoder, _stack
+from sclaws.models._batches import Cells, scaled
+from sclaws.models._encoder import Drop, keep
+from sclaws.models._normalise import aligned, checked, read_counts, totals, variable_genes
+from sclaws.models._stack import Arrays, Weights
+from sclaws.protocols import Block, Ints, View
+
+BLOCK = 2048  # cells at once when nothing is learned
+_VALIDATION = 1000  # cells at most that decide when to stop
+_SLOPE = 0.25  # of a PReLU at its start, as in torch
+_MOMENTUM, _EPSILON = 0.1, 1e-5  # of a batch normalisation, as in torch
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+# ── the network ──────────────────────────────────────────────────────────────────────────────────────────────────────
+def shapes(name: str, widths: Sequence[int], *, normalised: bool) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights of perceptron ``name``; ``widths`` of its input, hidden layers and output.
+
+    A layer is a product and a shift. After all but the last comes SELU or, ``normalised``, a batch normalisation with
+    a scale and a shift, and a PReLU with one slope.
+    """
+    out: dict[str, tuple[int, ...]] = {}
+    for i, (wide, narrow) in enumerate(itertools.pairwise(widths)):
+        out |= {f"{name}.{i}.weight": (wide, narrow), f"{name}.{i}.bias": (narrow,)}
+        if normalised and i < len(widths) - 2:
+            out |= {f"{name}.{i}.norm.weight": (narrow,), f"{name}.{i}.norm.bias": (narrow,), f"{name}.{i}.slope": (1,)}
+    return out
+
+
+def start(forms: Shapes, seed: int, device: str) -> Weights:
+    """Return the weights that training starts from: matrices uniform after Glorot & Bengio (2010).
+
+    With the moving averages of batch normalisations, mean 0 and variance 1, which have no gradient.
+    """
+    import torch
+
+    weights = _stack.drawn(forms, [seed], device, normal=("none",))
+    for name in [name for name in weights if name.endswith("slope")]:
+        weights[name] = torch.full_like(weights[name], _SLOPE).requires_grad_()
+    for name in [name for name in weights if name.endswith("norm.weight")]:
+        layer = name.removesuffix("weight")
+        weights[f"{layer}mean"] = torch.zeros_like(weights[name], requires_grad=False)
+        weights[f"{layer}variance"] = torch.ones_like(weights[name], requires_grad=False)
+    return weights
+
+
+def forward(weights: Weights, name: str, x: Any, *, drop: Drop = keep, learning: bool = False) -> Any:
+    """Return the outputs (1, B, out) of perceptron ``name`` for x (1, B, in).
+
+    ``drop`` is dropout after an activation; as published, a normalised one has none before its last layer.
+    ``learning``: batches are normalised by themselves, and the moving averages follow them.
+    """
+    import torch
+
+    normalised, last = f"{name}.0.norm.weight" in weights, _layers(weights, name) - 1
+    for i in range(last + 1):
+        own = {key.removeprefix(f"{name}.{i}."): w for key, w in weights.items() if key.startswith(f"{name}.{i}.")}
+        x = _encoder.linear(x, own["weight"], own["bias"])
+        if i < last:
+            x = _normalised(own, x, learning) if normalised else torch.nn.functional.selu(x)
+            x = x if normalised and i == last - 1 else drop(x)
+    return x
+
+
+def _layers(weights: Weights, name: str) -> int:
+    return next(i for i in itertools.count() if f"{name}.{i}.weight" not in weights)
+
+
+def _normalised(own: Weights, x: Any, learning: bool) -> Any:
+    import torch
+
+    known = own["norm.mean"][0], own["norm.variance"][0]
+    scale = own["norm.weight"][0], own["norm.bias"][0]
+    x = torch.nn.functional.batch_norm(x[0], *known, *scale, learning, _MOMENTUM, _EPSILON)
+    return torch.nn.functional.prelu(x, own["slope"][0])[None]
+
+
+def flop(forms: Shapes) -> float:
+    """Return the floating-point operations of a cell's way through, products alone."""
+    return float(sum(2 * math.prod(form) for form in forms.values() if len(form) > 1))
+
+
+# ── its data ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What a model trains on: counts (n, g) of its genes, (n,) totals over all features, and ``valid``, the view."""
+
+    features: pd.Index
+    genes: Ints
+    counts: sparse.csr_matrix
+    total: NDArray[np.float64]
+    held: sparse.csr_matrix
+    held_total: NDArray[np.float64]
+    valid: View
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of the training cells: a run of others is another run."""
+        return _checkpoint.fingerprint((self.counts.indices, self.counts.data, self.total, self.genes))
+
+
+def prepared(name: str, train: View, valid: View, n_genes: int | Literal["all"], seed: int) -> Data:
+    """Return what is trained on: the genes that vary most in training cells, at most 1,000 validation cells."""
+    if train.n_obs < 2:
+        raise ModelError(f"{name}: {train.n_obs} training cells; 2 are needed, take more")
+    valid = aligned(valid.take(np.sort(ranked(valid.cell_ids, seed)[:_VALIDATION])), train.feature_names, name)
+    counts, held = read_counts(train, name), read_counts(valid, name)
+    genes = variable_genes(counts, n_genes)
+    return Data(train.feature_names, genes, counts[:, genes], totals(counts), held[:, genes], totals(held), valid)
+
+
+def blocks(name: str, view: View, features: pd.Index, genes: Ints, device: str) -> Iterator[tuple[Any, Block]]:
+    """Yield log(1 + 10,000·count/total) (1, B, g) of the model's genes, and the block of them."""
+    chosen = aligned(view, features, name)
+    for block in chosen.batches(BLOCK):
+        counts = checked(block.values, name)
+        cells = Cells.of([counts[:, genes]], [totals(counts)], device)
+        here = Block(block.cell_ids, block.feature_ids[genes], counts[:, genes])
+        yield scaled(*cells.batch(np.arange(counts.shape[0])[None])), here
+
+
+def tensors(arrays: Arrays, device: str) -> Weights:
+    """Return a trained model's weights on the device, to be looked at alone."""
+    return {name: w.requires_grad_(False) for name, w in _stack.stacked([arrays], device).items()}
+
+
+def refuse(name: str, positive: Mapping[str, float], widths: Sequence[int], n_genes: int | Literal["all"]) -> None:
+    """Raise ``PluginError`` for fields that cannot be."""
+    for field, value in positive.items():
+        if not value > 0:
+            raise PluginError(f"{name}: {field} = {value} must be above 0")
+    if not widths or min(widths) < 1:
+        raise PluginError(f"{name}: widths = {tuple(widths)} must be at least one layer, each above 0")
+    if n_genes != "all" and n_genes < 1:
+        raise PluginError(f'{name}: n_genes = {n_genes} must be above 0, or "all"')
+
+
+def share(name: str, field: str, value: float, *, none: bool = True) -> None:
+    """Raise ``PluginError`` unless the field lies below 1 and above 0, or is 0 where ``none`` allows."""
+    if not (0 <= value < 1 and (none or value > 0)):
+        raise PluginError(f"{name}: {field} = {value} must lie between 0 and 1")
+
+
+def checks(check_every: int, cells: int, batch: int) -> int:
+    """Return the steps between two looks at validation cells: ``check_every``, or an epoch if that is longer."""
+    return max(check_every, math.ceil(cells / batch))
