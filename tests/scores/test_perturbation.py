@@ -34,7 +34,7 @@ def screen(effect, *, targets=6, shares=(0.5,), cells=150, apart=3.0, seed=0):
     adata = anndata.AnnData(values, obs={"target": named, "line": where})
     adata.obs_names = [f"cell{i}" for i in range(len(named))]
     x = apart * np.concatenate(kind)[:, None] + rng.normal(size=(len(named), 2))
-    return SimpleNamespace(view=View.of(adata), embedding=x), kinds
+    return SimpleNamespace(cells=View.of(adata), embedding=x), kinds
 
 
 def values(probe, **fields):
@@ -70,7 +70,7 @@ def nothing(targets, contexts, seed):
     values = 5 * np.random.default_rng(0).normal(size=400) + rng.normal(size=(len(named), 400))
     adata = anndata.AnnData(values, obs={"target": named, "line": line})
     adata.obs_names = [f"cell{i}" for i in range(len(named))]
-    return SimpleNamespace(view=View.of(adata), embedding=rng.normal(size=(len(named), 2)))
+    return SimpleNamespace(cells=View.of(adata), embedding=rng.normal(size=(len(named), 2)))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_response_that_depends_on_the_cells_kind_is_predicted_where_kinds_are_
         return (2.0 * np.random.default_rng(t).normal(size=GENES)) * kind
 
     probe, _ = screen(effect, shares=(0.1, 0.3, 0.5, 0.7, 0.95), targets=5, apart=8.0)
-    blind = SimpleNamespace(view=probe.view, embedding=np.random.default_rng(0).normal(size=probe.embedding.shape))
+    blind = SimpleNamespace(cells=probe.cells, embedding=np.random.default_rng(0).normal(size=probe.embedding.shape))
     for predicts, baseline in (("expression", "average_mse"), ("change", "shift_mse")):
         asked = {"context": "line", "held_out": ("c4",), "predicts": predicts}
         seeing, guessing = values(probe, **asked), values(blind, **asked)
@@ -177,7 +177,7 @@ def test_means_and_metrics_are_those_of_numpy():
     np.testing.assert_allclose([means("", "", 0), means("", "", 1)], halves)
     assert not set(found.parts("", "")[0]) & set(found.parts("", "")[1])
     # every fold of targets has the average of the targets outside: with as many folds as targets, of all others
-    score = Perturbation("donor", "d0", folds=7)(SimpleNamespace(view=view, embedding=np.zeros((400, 1))), seed=0)
+    score = Perturbation("donor", "d0", folds=7)(SimpleNamespace(cells=view, embedding=np.zeros((400, 1))), seed=0)
     own = {f"d{i}": values[donor == f"d{i}"].mean(axis=0) for i in range(1, 8)}
     average = {t: np.mean([m for other, m in own.items() if other != t], axis=0) for t in own}
     hand = {
@@ -199,13 +199,13 @@ def test_baselines_of_an_unseen_context_are_those_of_numpy():
     probe, _ = screen(lambda t, k: SHIFT * t, targets=3, shares=(0.2, 0.8, 0.5), cells=40)
     score = Perturbation("target", "none", "line", held_out=("c1",))
     found = score(probe, seed=0)
-    adata = probe.view.to_adata()
+    adata = probe.cells.to_adata()
     mean = {
         (t, c): adata.X[((adata.obs["target"] == t) & (adata.obs["line"] == c)).to_numpy()].mean(axis=0)
         for t in ("none", "t0", "t1", "t2")
         for c in ("c0", "c1", "c2")
     }
-    controls = arms(probe.view.obs, probe.view.cell_ids, "target", ["none"], "line", 1000, 0).parts("", "c1")[0]
+    controls = arms(probe.cells.obs, probe.cells.cell_ids, "target", ["none"], "line", 1000, 0).parts("", "c1")[0]
     start = adata.X[controls].mean(axis=0)
     names = ("t0", "t1", "t2")
     average = {t: (mean[t, "c0"] + mean[t, "c2"]) / 2 for t in names}
@@ -261,12 +261,12 @@ def test_small_arms_and_cells_without_a_name_are_left_out_and_said():
     adata = screen(lambda t, k: SHIFT, targets=5, cells=30)[0].view.to_adata()
     adata.obs["target"] = adata.obs["target"].astype(object)
     adata.obs.iloc[30:45, 0] = None  # half of t0
-    probe = SimpleNamespace(view=View.of(adata), embedding=np.zeros((adata.n_obs, 1)))
+    probe = SimpleNamespace(cells=View.of(adata), embedding=np.zeros((adata.n_obs, 1)))
     found = Perturbation("target", "none")(probe, seed=0)["mse"]
     assert found.n == 120
     assert "1 of 6 arms left out: fewer than 20 cells" in found.verdict
     capped = Perturbation("target", "none", n_cells=50)
-    assert {len(rows) for rows in capped._arms(adata.obs, probe.view.cell_ids, 0).rows.values()} == {30}
+    assert {len(rows) for rows in capped._arms(adata.obs, probe.cells.cell_ids, 0).rows.values()} == {30}
 
 
 def test_a_broken_embedding_is_refused():
@@ -279,7 +279,7 @@ def test_a_broken_embedding_is_refused():
         (probe.embedding[:9], "the embedding has 9 rows for 140 cells"),
     ):
         with pytest.raises(ScoreError, match=told):
-            Perturbation("target", "none")(SimpleNamespace(view=probe.view, embedding=x), seed=0)
+            Perturbation("target", "none")(SimpleNamespace(cells=probe.cells, embedding=x), seed=0)
 
 
 @pytest.mark.parametrize(

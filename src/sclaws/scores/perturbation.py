@@ -86,7 +86,7 @@ class Perturbation:
         ``ScoreError``: an embedding that is not finite; no such column; no control cells; fewer than three pairs of
         target and context to predict; arms of fewer than 20 cells are left out, and the verdict says so.
         """
-        view, seed = probe.view, _estimate.seeded(seed)
+        view, seed = probe.cells, _estimate.seeded(seed)
         x = _finite(probe.embedding, view)
         found = self._arms(view.obs, view.cell_ids, seed)
         tasks = self._tasks(found, seed)

@@ -131,6 +131,12 @@ class _Tested:
         asked = {"typing": self.label, "integration": self.label and self.batch, "perturbation": self.control}
         return [task for task, there in asked.items() if there]
 
+    def _screens(self) -> list[dict[str, Any]]:
+        """Return what a screen is asked: targets never seen, and targets seen in other batches only."""
+        common = {"use": "perturbation", "target": self.perturbation, "control": self.control}
+        unseen = [{**common, "name": "unseen targets"}]
+        return unseen + ([{**common, "context": self.batch, "name": f"unseen {self.batch}"}] if self.batch else [])
+
     def words(self, *, short: bool) -> str:
         """Return the [[evaluate]] table, or that of the smoke profile, which asks for typing alone."""
         if short and self.label is None:
@@ -139,8 +145,7 @@ class _Tested:
         if not short:
             scores += ["fine-tuning"] if self.label else []
             scores += [{"use": "integration", "batch": self.batch}] if self.label and self.batch else []
-            made = {"use": "perturbation", "target": self.perturbation, "control": self.control}
-            scores += [made] if self.control else []
+            scores += self._screens() if self.control else []
         lines = [f"dataset = {toml(self.dataset)}", f"found = {self.found}"]
         lines += [f"signals = {toml([_signal(self.label)])}"] if self.label else []
         title = "[[profiles.smoke.evaluate]]" if short else "[[evaluate]]"

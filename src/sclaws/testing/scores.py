@@ -45,6 +45,10 @@ class _Probe:
     pairs: Pairs
     trained: Any = None
 
+    @property
+    def cells(self) -> View:
+        return self.view
+
     def genes(self, n: int) -> pd.Index:
         return self.view.feature_names[:n]
 
