@@ -13,7 +13,8 @@ def table(loss, f1, model="pca", cluster=None, **named):
     """A trial each: its loss and its F1; trials of a cluster train on the same cells."""
     n = len(loss)
     common = pd.DataFrame({
-        "trial": [f"{model}{i}" for i in range(n)], "model": model, "replicate": range(n) if cluster is None else cluster,
+        "trial": [f"{model}{i}" for i in range(n)], "model": model,
+        "replicate": range(n) if cluster is None else cluster,
     } | named)  # fmt: skip
     measures = {("heldout-loss", "none", "loss"): loss, ("classification", "type", "f1"): f1}
     return pd.concat([

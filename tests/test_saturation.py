@@ -37,8 +37,10 @@ def test_all_cells_are_every_schemes_if_one_says_so(shared):
     block = pd.read_csv(shared / "published" / "paper_C" / "Geneformer_zeroshot_integration_periodontitis.csv")
     frame = saturate(block, "percent", "avg_bio", ["scheme"], "seed", whole=100).frame
     assert set(frame["levels"]) == {6} and set(frame["whole"]) == {100}
-    apart = saturate(block, "percent", "avg_bio", ["scheme"], "seed", whole=None).frame
-    assert sorted(apart["levels"]) == [5, 5, 6]
+    apart = saturate(block, "percent", "avg_bio", ["scheme"], "seed", whole=None)
+    assert sorted(apart.frame["levels"]) == [5, 5, 6]
+    assert list(apart.frame["published"]) == list(frame["published"])  # here it changes nothing
+    assert (apart.points["portion"] == apart.points["level"] / 100).all()  # of the largest that any scheme has
 
 
 # ── a study's table ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""Curves without noise, whose saturating level is known; with noise, how often intervals hold it, and what luck does."""
+"""Curves without noise, whose saturating level is known; with noise: how often intervals hold it, what luck does."""
 
 import math
 
@@ -85,7 +85,7 @@ def test_one_replicate_without_draws_has_no_interval_and_the_gain_is_taken_as_it
 
 # ── with noise ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_one_lucky_replicate_makes_the_published_rule_early(monkeypatch):
-    """The truth saturates at 50, with .94 of the best at 25; more replicates help the mean and not the published rule."""
+    """The truth saturates at 50, with .94 of the best at 25; more replicates help the mean alone."""
     monkeypatch.setattr(saturation_rules, "RESAMPLES", 2)  # intervals are not looked at
     means = [0.80, 0.88, 0.94, 0.97, 0.99, 1.0]
     early = {}

@@ -88,7 +88,7 @@ def saturate(
         raise TableError(f"share = {share!r} must lie between 0 and 1; .95 is usual")
     table = table if isinstance(table, Table) else Table(table.reset_index(drop=True))
     by = _by(table.frame, x) if by is None else list(by)
-    if clash := sorted({*by} & {*COLUMNS, *POINTS}):
+    if clash := sorted({*by} & {*COLUMNS, *POINTS, "portion"}):
         raise TableError(f"column {clash[0]!r} is called as a column of the results is: rename it in the table")
     replicate = None if replicate == REPLICATE and REPLICATE not in table.frame else replicate
     frame = table.points([x], y, by, replicate)
@@ -113,10 +113,19 @@ def saturate(
     rows = pd.concat(used, ignore_index=True) if used else frame[:0]
     return Saturation(
         pd.DataFrame(made, columns=[*by, *COLUMNS]),
-        pd.DataFrame(points, columns=[*by, *POINTS]),
+        _portions(pd.DataFrame(points, columns=[*by, *POINTS]), by),
         Table(rows, table.draws),
         tuple(by),
     )
+
+
+def _portions(points: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return the points with their portion of the largest level that any scheme has."""
+    same = [c for c in by if c != "scheme"]
+    most = (
+        points.groupby(same, dropna=False, observed=True)["level"].transform("max") if same else points["level"].max()
+    )
+    return points.assign(portion=points["level"] / most)
 
 
 # ── rows of a curve ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -148,8 +157,8 @@ def _with_whole(frame: pd.DataFrame, place: str, by: Sequence[str], whole: float
 def _untrained(frame: pd.DataFrame, curve: Mapping[str, Any], place: str, by: Sequence[str]) -> pd.DataFrame:
     """Return the rows of a curve's untrained model: at level 0, or under the name that it has; of whatever scheme.
 
-    Under its name it may have been made at several levels of ``x``, which change its random weights at most: the largest
-    stands for all.
+    Under its name it may have been made at several levels of ``x``, which change its random weights at most: the
+    largest stands for all.
     """
     same = [c for c in by if c not in ("model", "scheme")]
     loose = [c for c in same if not c.endswith("_level") or c.endswith("_test_level")]

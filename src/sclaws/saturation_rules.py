@@ -19,7 +19,7 @@ from sclaws.multiplier import DRAWS
 from sclaws.protocols import Floats
 
 RULES = ("published", "mean", "gain")
-POINTS = ("level", "portion", "value", "low", "high", "replicates")
+POINTS = ("level", "value", "low", "high", "replicates")
 RESAMPLES = 1000
 NONE = "no gain"
 
@@ -143,12 +143,6 @@ class Curve:
         rows = []
         for one, values in zip(self._all, again, strict=True):
             ends = np.quantile(values.mean(axis=1), [0.025, 0.975]) if known else (math.nan, math.nan)
-            numbers = (
-                one.at,
-                one.at / self.levels[-1].at,
-                float(one.values.mean()),
-                *map(float, ends),
-                len(one.values),
-            )
+            numbers = (one.at, float(one.values.mean()), *map(float, ends), len(one.values))
             rows.append(dict(zip(POINTS, numbers, strict=True)))
         return rows
