@@ -34,6 +34,12 @@ def test_losses_beside_tasks_come_first_and_within_models_says_most():
     assert last["first"].startswith("f1")
 
 
+def test_data_sets_are_named_where_there_are_several():
+    lung = FRAME[1:3].assign(second_evaluated_on="lung")
+    assert agreed.pairs(lung)[0]["second"] == "f1 (classification, lung)"
+    assert agreed.pairs(lung.assign(first_evaluated_on="lung"))[0]["second"] == "f1 (classification)"
+
+
 def test_a_row_a_pair_with_both_correlations():
     text = plain(agreed.shown(FRAME))
     assert "−0.80 (−0.90 to −0.70) −0.20 (−0.30 to −0.10) 36 weak" in text

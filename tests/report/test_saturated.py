@@ -65,6 +65,14 @@ def test_one_curve_without_names_is_drawn():
     assert ">f1</text>" in saturated.svg(found, "f1")
 
 
+def test_a_model_has_one_colour_in_all_charts_though_some_lack_it(found):
+    rows = found.points[(found.points["model"] == "scvi") | (found.points["metric"] == "bits")]
+    few = found.frame[(found.frame["model"] == "scvi") | (found.frame["metric"] == "bits")]
+    one, two = (chart["spec"] for _, chart in saturated.panels(Saturation(few, rows, found.rows, found.by)))
+    colours = [spec["layer"][2]["encoding"]["color"]["scale"] for spec in (one, two)]
+    assert colours[0] == colours[1] and colours[0]["domain"] == ["pca", "scvi"]
+
+
 def test_many_rows_are_cut(found):
     many = Saturation(pd.concat([found.frame] * 20, ignore_index=True), found.points, found.rows, found.by)
     assert "… and 100 curves more, in saturation.csv" in plain(saturated._table(many))

@@ -42,18 +42,19 @@ def pairs(frame: pd.DataFrame) -> list[dict[str, Any]]:
     there is.
     """
     by = [f"{which}_{name}" for which in ("first", "second") for name in MEASURE]
+    where = {*frame["first_evaluated_on"], *frame["second_evaluated_on"]}
     made = []
     for key, rows in frame.groupby(by, dropna=False, sort=False):
         models = {row["model"]: row for row in rows.to_dict("records")}
-        first, second = (_name(dict(zip(MEASURE, part, strict=True))) for part in (key[:4], key[4:]))
+        first, second = (_name(dict(zip(MEASURE, part, strict=True)), len(where) > 1) for part in (key[:4], key[4:]))
         found = {"first": first, "second": second, "models": models, "one": models.get(WITHIN) or models.get(ALL)}
         made.append(found | {"order": (key[3] not in FIRST or key[7] in FIRST, key[3] not in FIRST)})
     return sorted((one for one in made if one["one"]), key=lambda one: one["order"])
 
 
-def _name(measure: Mapping[str, str]) -> str:
+def _name(measure: Mapping[str, str], several: bool) -> str:
     signal = words.name(measure["signal"]) if measure["signal"] not in ("", "none") else ""
-    about = ", ".join(filter(None, [signal, measure["score"], measure["evaluated_on"]]))
+    about = ", ".join(filter(None, [signal, measure["score"], measure["evaluated_on"] if several else ""]))
     return f"{measure['metric']} ({about})" if about else measure["metric"]
 
 

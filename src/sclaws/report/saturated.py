@@ -58,10 +58,11 @@ def panels(found: Saturation, y: str = "value") -> Iterator[tuple[str, dict[str,
         if number == MOST:
             return
         named = dict(zip(by, key, strict=True))
-        title = " · ".join(words.name(words.level(named[c])) for c in varying) or str(named.get("metric", y))
+        shown = [words.name(words.level(named[c])) for c in varying if named[c] != "none"]  # no signal
+        title = " · ".join(shown) or str(named.get("metric", y))
         data = _data(rows, found.by, ends)
         about = f"{title}: {named.get('metric', y)} against the share of {words.column(found.frame['x'].iloc[0])}"
-        spec = _spec(data, found.frame["x"].iloc[0], str(named.get("metric", y)), about)
+        spec = _spec(data, found, str(named.get("metric", y)), about)
         yield title, {"spec": spec, "data": {"levels": {"fields": list(FIELDS), "rows": data}}}
 
 
@@ -78,10 +79,11 @@ def _data(rows: pd.DataFrame, by: Sequence[str], ends: Mapping[Any, float]) -> l
     return made
 
 
-def _spec(data: Sequence[Sequence[Any]], x: str, y: str, about: str) -> Spec:
-    """Return the chart; intervals may run out of it, means may not."""
-    looks = charts.styles((model, False) for model in dict.fromkeys(row[0] for row in data))
-    schemes = list(dict.fromkeys(row[1] for row in data))
+def _spec(data: Sequence[Sequence[Any]], found: Saturation, y: str, about: str) -> Spec:
+    """Return the chart; intervals may run out of it, means may not. A model looks the same in all charts."""
+    x, names = str(found.frame["x"].iloc[0]), _names(found.frame, "model", "all rows")
+    looks = charts.styles((model, False) for model in names)
+    schemes = _names(found.frame, "scheme", "")
     values = [row[4] for row in data]
     reach = 0.5 * (max(values) - min(values))
     ends = [v for row in data for v in row[5:7] if v is not None and min(values) - reach <= v <= max(values) + reach]
@@ -91,6 +93,10 @@ def _spec(data: Sequence[Sequence[Any]], x: str, y: str, about: str) -> Spec:
     return small_charts.levels(across, up, {m: look.colour for m, look in looks.items()}, dashes, about) | {
         "height": HEIGHT
     }
+
+
+def _names(frame: pd.DataFrame, column: str, otherwise: str) -> list[str]:
+    return list(dict.fromkeys(frame[column].astype(str))) if column in frame else [otherwise]
 
 
 # ── table ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -72,7 +72,9 @@ def sentences(found: Saturation) -> list[str]:
         return []
     frame = found.frame
     shown = [c for c in found.by if frame[c].nunique(dropna=False) > 1 or c == "model"]
-    lines = [f"{', '.join(_name(row[c]) for c in shown) or 'all rows'}: {_sentence(row)}" for row in _records(frame)]
+    heads = [[_name(row[c]) for c in shown if row[c] != "none"] for row in _records(frame)]  # no signal
+    said = [_sentence(row) for row in _records(frame)]
+    lines = [f"{', '.join(head) or 'all rows'}: {text}" for head, text in zip(heads, said, strict=True)]
     more = len(lines) - MOST
     return [*lines[:MOST], *([f"… and {more} more, in {FILES[0]}"] if more > 0 else [])]
 
