@@ -104,3 +104,40 @@ def test_design_of_a_table(tmp_path, monkeypatch, capsys) -> None:
     prices.write_text('currency = "EUR"\n[cells]\nprice = -1\n')
     assert outcome(monkeypatch, *asked) == 2
     assert "price" in capsys.readouterr().err
+
+
+# ── saturation ───────────────────────────────────────────────────────────────────────────────────────────────────────
+def test_saturation_of_the_published_files(shared, tmp_path, monkeypatch, capsys) -> None:
+    """The published points, from the published file, by options that name its columns."""
+    file = shared / "published" / "paper_C" / "scVI_zeroshot_classification_hematopoiesis.csv"
+    asked = ["saturation", file, "--x", "percent", "--y", "micro_f1", "--by", "scheme", "--replicate", "seed"]
+    assert outcome(monkeypatch, *asked, "--out", tmp_path / "out") == 0
+    told = capsys.readouterr().out
+    for scheme, percent in {"celltype_reweighted": 1, "geometric_sketching": 10, "random": 1}.items():
+        assert f"{scheme}: saturates at percent = {percent} by the published rule" in told
+    assert len(pd.read_csv(tmp_path / "out" / "saturation.csv")) == 3
+    assert (tmp_path / "out" / "saturation.svg").read_text().startswith("<svg")
+
+
+def test_saturation_of_a_table_of_ones_own(tmp_path, monkeypatch, capsys) -> None:
+    rows = [{"percent": p, "mse": v, "seed": s} for p, v in {0: 3, 1: 2, 10: 1.02, 100: 1}.items() for s in range(2)]
+    pd.DataFrame(rows).to_csv(tmp_path / "mse.csv", index=False)
+    asked = ["saturation", tmp_path / "mse.csv", "--y", "mse", "--out", tmp_path / "out"]
+    bare, asked = asked, [*asked, "--x", "percent", "--replicate", "seed"]
+    assert outcome(monkeypatch, *asked, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["saturation"]
+    assert (row["published"], row["mean"], row["gain"], row["untrained"]) == (10, 10, 10, 3)
+    assert outcome(monkeypatch, *asked, "--no-lower", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["saturation"]
+    assert (row["mean"], row["gained"]) == (1, "no gain")
+    for words, match in (
+        (["--x", "percnt", "--replicate", "seed"], "no column 'percnt': did you mean 'percent'"),
+        (
+            ["--x", "percent", "--replicate", "seed", "--where", "percent<=10"],
+            "no curve has 3 levels of percent above 0",
+        ),
+        (["--x", "percent", "--replicate", "seed", "--share", "95"], "share = 95.0 must lie between 0 and 1"),
+        (["--x", "percent", "--replicate", "sed"], "no column 'sed'"),
+    ):
+        assert outcome(monkeypatch, *bare, *words) == 2
+        assert re.search(match, capsys.readouterr().err)

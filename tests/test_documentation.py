@@ -19,7 +19,7 @@ import sclaws
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "sclaws"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-VERBS = ("check", "demo", "design", "fit", "keys", "list", "report", "run", "score", "status", "trial")
+VERBS = ("check", "demo", "design", "fit", "keys", "list", "report", "run", "saturation", "score", "status", "trial")
 
 
 def tracked() -> list[Path]:

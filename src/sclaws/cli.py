@@ -24,7 +24,7 @@ app = App(
     help_format="plaintext",  # a star is a star: 0.3*max
     suppress_keyboard_interrupt=False,  # main says what is kept
 )
-for verb in (cli_tables.score, cli_tables.fit, cli_tables.design):
+for verb in (cli_tables.score, cli_tables.fit, cli_tables.saturation, cli_tables.design):
     app.command(verb)
 Profile = Annotated[str | None, Parameter(help="a profile of the study, such as smoke or laptop")]
 Signals = Annotated[Sequence[str], Parameter(negative="")]

@@ -112,6 +112,58 @@ def fit(
     return 0
 
 
+def saturation(
+    table: Path,
+    *,
+    x: str = "n_cells",
+    y: str = "value",
+    by: str = "",
+    replicate: str = "replicate",
+    where: str | None = None,
+    share: float = 0.95,
+    whole: float | None = None,
+    lower: bool | None = None,
+    seed: int = 0,
+    out: Path = Path("sclaws-saturation"),
+    json: bool = False,
+) -> int:
+    """Say from which level on a metric no longer rises: three rules side by side, with intervals, and a law beside.
+
+    Examples: sclaws saturation study.sclaws;
+    sclaws saturation micro_f1.csv --x percent --y micro_f1 --by model,scheme --replicate seed --whole 100
+
+    Parameters
+    ----------
+    table
+        a CSV, TSV or Parquet file, or the folder of a study's results
+    x
+        the column of levels: cells or percent; rows at 0 are the untrained model
+    y
+        the column of the metric
+    by
+        columns that tell one curve from another, by commas; a study knows its own
+    replicate
+        the column that numbers replicates
+    where
+        conditions for the rows that are looked at, such as 'metric==micro_f1'
+    share
+        of the best, that counts as saturated
+    whole
+        the level at which nothing is taken away, whose rows are then every scheme's; a study knows its own
+    lower
+        a smaller metric is better (default: if its name has a word such as loss, mse or error)
+    seed
+        fixes the resamples behind the intervals
+    """
+    from sclaws.study.saturating import saturate_file
+
+    done = saturate_file(
+        table, out, x=x, y=y, by=by, replicate=replicate, where=where, share=share, whole=whole, lower=lower, seed=seed,
+    )  # fmt: skip
+    print(as_json(done.plain) if json else done)
+    return 0
+
+
 def design(
     source: Path,
     *,

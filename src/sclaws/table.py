@@ -8,6 +8,7 @@ columns. ``draws`` holds, for rows of a study, the 64 deviations that tell how t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ COLUMNS = (
     *("stderr", "unit", "n", "verdict", "replicate", "status"),
 )
 _KEYS = ("run", "metric")
+FALLING = {"loss", "mse", "rmse", "mae", "error", "nll", "perplexity"}
 # What an estimate says about itself does not tell one curve from another.
 _NO_CONDITION = {
     *("run", "trial", "value", "low", "high", "stderr", "unit", "n"),
@@ -123,6 +125,11 @@ class Table:
     def _repr_html_(self) -> str:
         shown = self.frame.drop(columns=[c for c in ("run", "trial") if c in self.frame])
         return f"<p>{len(self.frame)} rows, {len(self.failures)} failures</p>{shown.head(20)._repr_html_()}"  # type: ignore[operator]
+
+
+def falls(metric: str) -> bool:
+    """Return whether a metric is better when it is smaller: a word of its name is loss, mse, rmse, mae, error, …"""
+    return bool(FALLING & set(re.split(r"[^a-z0-9]+", metric.lower())))
 
 
 # ── reading and writing ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -60,6 +60,20 @@ def need(one: Fit, rule: str, x: str | None, at: Mapping[str, float] | None) -> 
     return _solved(one, rule, 0.9 * ceiling if rule == "fraction" else ceiling + math.log2(0.95), role, others, theta)
 
 
+def near(one: Fit, share: float, x: str | None = None, at: Mapping[str, float] | None = None) -> Need:
+    """Return where the law comes to a share of its own limit: of a loss, to the limit over the share.
+
+    Raises ``FitError`` for a constant, and for a limit that is not positive, a share of which means nothing.
+    """
+    role, others = _question(one, x, at)
+    theta = _theta(one)
+    limit, start = _ceiling(one, role, others, theta), _at(one, role, others, theta, one.span[one.inputs[role]][0])
+    if isinstance(one.law, Constant) or not limit[0] > 0:
+        raise FitError(f"{type(one.law).__name__} with a limit of {limit[0]:.3g} does not come to a share of it")
+    target = share * limit if limit[0] > start[0] else limit / share
+    return _solved(one, f"{share:g} of the limit", target, role, others, theta)
+
+
 def reach(one: Fit, target: float, x: str | None, at: Mapping[str, float] | None) -> Need:
     """Return what a value of y asks for; see :meth:`sclaws.fit.Fit.reach`."""
     role, others = _question(one, x, at)

@@ -110,13 +110,14 @@ def curves(
         _points(where, chosen, looks, x, y),
     ]
     layers += [{"baseline": _baseline, "truth": _truth, "bound": _bound}[name](where, chosen) for name in extra]
-    return _chart(layers, about) | {"params": _params(looks, levels), "height": HEIGHT}
+    return chart(layers, about) | {"params": _params(looks, levels), "height": HEIGHT}
 
 
 UPRIGHT: Spec = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -14}
 
 
-def _chart(layers: list[Spec], about: str) -> Spec:
+def chart(layers: list[Spec], about: str) -> Spec:
+    """Return a chart of layers in the look of the page, as wide as its place; ``about`` is for who cannot see it."""
     axis = {"labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": 500, "domain": True, "tickSize": 4}
     return {
         "description": about,
@@ -238,29 +239,7 @@ def universal(where: Spec, looks: dict[str, Style], about: str) -> Spec:
     look = {"color": _colour(looks), "fill": _colour(looks), "fillOpacity": opacity, "shape": _shape(looks)}
     mark = {"type": "point", "size": 30, "strokeWidth": 1.2, "clip": True}
     layers = [_layer("universal", "true", line, where), _layer("scaled", SHOWN, mark, where | look | {"tooltip": tips})]
-    return _chart(layers, about) | {"params": _params(looks, {})}
-
-
-def losses(x: Spec, y: Spec, colours: Mapping[str, str], dashes: Mapping[str, list[int]], about: str) -> Spec:
-    """Return the chart of parts of a loss: a line with its points, and a band, in a colour each, with a legend."""
-    legend: Spec = {"title": None, "orient": "top", "offset": 32, "columns": len(colours)}  # above the title of y
-    legend |= {"symbolType": "stroke", "symbolStrokeWidth": 2.5, "symbolOpacity": 1}
-    scale = {"domain": list(colours), "range": list(colours.values())}
-    colour = {"field": "part", "type": "nominal", "scale": scale, "legend": legend}
-    dash = {"domain": list(colours), "range": [dashes.get(name, [1, 0]) for name in colours]}
-    lines = {"x": x, "y": y, "color": colour}
-    band = {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}, "color": colour}
-    tips = [{"field": "part", "type": "nominal"}, {"field": "x", "type": "quantitative", "title": "level"}]
-    tips.append({"field": "text", "type": "nominal", "title": "lost"})
-    stroke = {"strokeDash": {"field": "part", "type": "nominal", "scale": dash, "legend": None}}
-    closed = "datum.low !== null && datum.high !== null"
-    layers: list[Spec] = [
-        {"transform": [{"filter": closed}], "mark": {"type": "area", "opacity": 0.11, "clip": True}, "encoding": band},
-        {"mark": {"type": "line", "strokeWidth": 2.2, "clip": True}, "encoding": lines | stroke},
-        {"mark": {"type": "point", "filled": True, "size": 34, "opacity": 1}, "encoding": lines | {"tooltip": tips}},
-    ]
-    spec = _chart(layers, about)
-    return spec | {"data": {"name": "parts"}, "config": {**spec["config"], "legend": {"labelFontSize": 12}}}
+    return chart(layers, about) | {"params": _params(looks, {})}
 
 
 # ── parameters ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -286,7 +265,7 @@ def parameter(
         mark = {"type": "rule", "strokeWidth": 1.4, "strokeDash": [1.5, 3], "color": "currentColor"}
         layers.append(_layer("truth", "true", mark, keeps | {"tooltip": [{"field": "text", "title": "truth"}]}))
     height = {"height": 30 * len(looks) if x is None else 190}
-    return _chart(layers, about) | {"params": _params(looks, levels)} | height
+    return chart(layers, about) | {"params": _params(looks, levels)} | height
 
 
 def _rows(looks: dict[str, Style]) -> Spec:

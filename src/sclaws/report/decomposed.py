@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from sclaws.decomposition import COLUMNS
-from sclaws.report import charts, words
+from sclaws.report import charts, small_charts, words
 from sclaws.report.charts import Scale, Spec
-from sclaws.report.markup import Html, cell, join, table, tag
+from sclaws.report.markup import Html, Shown, cell, join, table, tag
 
 COLOURS = {"both": "currentColor", "measurement": "#3b7dd8", "model": "#e0782f", "interaction": charts.BASELINE}
 DASHES = {"both": [2, 3], "interaction": [5, 3]}
@@ -27,18 +26,10 @@ CAPTION = (
 )
 
 
-@dataclass(frozen=True)
-class Lost:
-    """The section (nothing where nothing was taken apart) and its charts, each ``{id, spec, data}``."""
-
-    section: Html | None = None
-    charts: tuple[dict[str, Any], ...] = field(default=())
-
-
-def shown(frame: pd.DataFrame) -> Lost:
+def shown(frame: pd.DataFrame) -> Shown:
     """Return the section of a decomposition's rows (:class:`sclaws.decomposition.Decomposition`)."""
     if frame.empty:
-        return Lost()
+        return Shown()
     titled = list(panels(frame))
     made = [{"id": f"lost-{i}", **chart} for i, (_, chart) in enumerate(titled)]
     places = [
@@ -46,42 +37,13 @@ def shown(frame: pd.DataFrame) -> Lost:
     ]
     caption = tag("p", CAPTION, cls="soft small")
     drawn = tag("section", tag("div", *places, cls="small-charts"), caption, cls="card")
-    return Lost(join(drawn, _table(frame)), tuple(made))
+    return Shown(join(drawn, _table(frame)), tuple(made))
 
 
 def svg(frame: pd.DataFrame) -> str:
     """Return the charts side by side as SVG, the caption below."""
-    import vl_convert
-
-    made = [
-        chart["spec"] | {"title": title, "width": 260, "data": {"values": list(_records(chart["data"]["parts"]))}}
-        for title, chart in panels(frame)
-    ]
-    config = made[0].pop("config")
-    whole = {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "background": "white",
-        "config": config,
-        "concat": [{k: v for k, v in one.items() if k not in TOP} for one in made],
-        "columns": min(3, len(made)),
-        "title": {"text": _lines(CAPTION, 120), "orient": "bottom", "anchor": "start", "fontSize": 11,
-                  "fontWeight": "normal", "offset": 12},
-    }  # fmt: skip
-    return str(vl_convert.vegalite_to_svg(whole))
-
-
-TOP = ("config", "background", "autosize", "padding", "description")
-
-
-def _lines(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width)
-
-
-def _records(rows: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for row in rows["rows"]:
-        yield dict(zip(rows["fields"], row, strict=True))
+    made = [(title, chart["spec"], chart["data"]["parts"]) for title, chart in panels(frame)]
+    return small_charts.side_by_side(made, CAPTION)
 
 
 # ── charts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -136,7 +98,7 @@ def _spec(axis: str, rows: pd.DataFrame, title: str) -> Spec:
     x = Scale.of(words.column(axis), list(rows["level"])).encoding("x")
     unit = rows["unit"].iloc[0]
     y = Scale.of(f"{unit or 'information'} lost", [low, high, *ends], log=False).encoding("y", charts.UPRIGHT)
-    return charts.losses(x, y, COLOURS, DASHES, f"{title}: {unit} lost by the model and by the measurement") | {
+    return small_charts.losses(x, y, COLOURS, DASHES, f"{title}: {unit} lost by the model and by the measurement") | {
         "height": HEIGHT
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from sclaws.report import words
@@ -16,6 +17,14 @@ class Html(str):
     """Text that is markup already; everything else is escaped before it enters a page."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A section of the page (``None``: nothing to say) and its charts, each ``{id, spec, data}``."""
+
+    section: Html | None = None
+    charts: tuple[dict[str, Any], ...] = ()
 
 
 def join(*children: Any) -> Html:

@@ -16,8 +16,7 @@ from typing import Any
 
 from sclaws.report import charts, sections, universal, words
 from sclaws.report.charts import Scale, Style
-from sclaws.report.decomposed import Lost
-from sclaws.report.markup import Html, join, script_json, tag
+from sclaws.report.markup import Html, Shown, join, script_json, tag
 from sclaws.report.records import Curve, Panel, Parameter
 
 DIGITS = 5  # of a number in a chart: finer than a screen
@@ -36,7 +35,14 @@ class Contents:
     lead: str = ""
     compared: Html | None = None
     needed: Html | None = None
-    lost: Lost = field(default_factory=Lost)
+    lost: Shown = field(default_factory=Shown)
+    saturated: Shown = field(default_factory=Shown)
+    agreed: Html | None = None
+
+    @property
+    def charts(self) -> list[dict[str, Any]]:
+        """Charts that belong to no panel."""
+        return [*self.lost.charts, *self.saturated.charts]
 
 
 @functools.cache
@@ -55,11 +61,11 @@ def html(contents: Contents) -> str:
     """Return the page as text: the same for the same contents."""
     looks = [charts.styles(panel.models.items()) for panel in contents.panels]
     drawn = [_panel_charts(i, panel, look) for i, (panel, look) in enumerate(zip(contents.panels, looks, strict=True))]
-    if contents.lost.charts:
-        drawn.append({"curves": _rows([], []), "charts": list(contents.lost.charts)})
+    if contents.charts:
+        drawn.append({"curves": _rows([], []), "charts": contents.charts})
     cards = [sections.curves(p, i, looks[i], drawable(p)) for i, p in enumerate(contents.panels)]
     body = tag("main", _head(contents), _sections(contents, cards), tag("footer", FOOT))
-    needed = bool(contents.panels or contents.lost.charts)
+    needed = bool(contents.panels or contents.charts)
     scripts = [bundle().replace("</script", "<\\/script"), _resource("page.js")] if needed else []
     return "<!doctype html>\n" + tag(
         "html",
@@ -103,6 +109,8 @@ NAMES = {
     "compared": "Rivals and larger scales",
     "needed": "What is needed",
     "lost": "What the model lost, what the measurement lost",
+    "saturated": "Where it saturates",
+    "agreed": "Whether the loss tells anything about use",
     "baselines": "Baselines",
     "run": "What was run",
     "failed": "What failed",
@@ -126,6 +134,8 @@ def _parts(contents: Contents, cards: Sequence[Html]) -> dict[str, Html]:
         "compared": contents.compared,
         "needed": contents.needed,
         "lost": contents.lost.section,
+        "saturated": contents.saturated.section,
+        "agreed": contents.agreed,
         "baselines": sections.baselines(panels),
         "run": sections.ran(contents.counts, contents.provenance, contents.study_text),
         "failed": sections.failed(contents.failures),

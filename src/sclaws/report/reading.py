@@ -15,10 +15,11 @@ import pandas as pd
 from sclaws.decomposition import Decomposition
 from sclaws.fit import Fit, Fits
 from sclaws.fit.results import law_name
-from sclaws.report import comparing, decomposed, known, parts, words
-from sclaws.report.decomposed import Lost
+from sclaws.report import agreed, comparing, decomposed, known, parts, saturated, words
+from sclaws.report.markup import Shown
 from sclaws.report.page import Contents
 from sclaws.report.records import OPEN, Curve, Knot, Panel, Scaled, Slice
+from sclaws.saturation import Saturation
 from sclaws.table import Table
 
 COLOURED = ("model", "method", "algorithm", "architecture")
@@ -35,11 +36,14 @@ def contents(
     truth: Mapping[str, Any] | None = None,
     rules: Sequence[str | float] = (),
     lost: Decomposition | None = None,
+    ends: Saturation | None = None,
+    agreement: pd.DataFrame | None = None,
 ) -> Contents:
     """Return all that a report shows. ``truth`` is {parameter: value}, or {data set: {parameter: value}}.
 
     ``rules`` are the targets that were asked for; without any, both published rules are shown where they apply.
-    ``lost`` is what the model and the measurement lost.
+    ``lost`` is what the model and the measurement lost, ``ends`` where curves saturate, ``agreement`` the rows of
+    :func:`sclaws.agreement.agreement`.
     """
     failures = [{str(k): v for k, v in row.items()} for row in table.failures.to_dict("records")]
     counts = [("results", f"{len(table.frame):,}"), ("fitted curves", f"{len(fits):,}")]
@@ -49,9 +53,21 @@ def contents(
             counts.append((f"{name}s", words.listing(values) if len(values) <= LINE[0] else f"{len(values):,}"))
     made = tuple(panels(table, fits, truth or {}))
     tests = comparing.compared(fits), comparing.needed(fits, rules)
-    apart = decomposed.shown(lost.frame) if lost else Lost()
+    apart = decomposed.shown(lost.frame) if lost else Shown()
+    end = saturated.shown(ends) if ends else Shown()
+    use = agreed.shown(agreement) if agreement is not None else None
     return Contents(
-        title, made, tuple(counts), table.provenance, tuple(failures), study_text, _lead(table, made), *tests, apart
+        title,
+        made,
+        tuple(counts),
+        table.provenance,
+        tuple(failures),
+        study_text,
+        _lead(table, made),
+        *tests,
+        apart,
+        end,
+        use,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from sclaws import grid, keys, report, sweep
@@ -21,8 +22,9 @@ from sclaws.errors import StudyError
 from sclaws.fit import Fits
 from sclaws.plugins import Spec
 from sclaws.protocols import Engine
+from sclaws.saturation import Saturation
 from sclaws.store import Store
-from sclaws.study import check, collect, decomposing, fitting, learning, told
+from sclaws.study import agreeing, check, collect, decomposing, fitting, learning, saturating, told
 from sclaws.study import named as naming
 from sclaws.study import words as wording
 from sclaws.table import Table, write_csv
@@ -31,7 +33,9 @@ from sclaws.trial import Done, Item, Settings
 
 @dataclass(frozen=True)
 class Result:
-    """What a study found: table, fits, report, what happened in this run, what model and measurement lost."""
+    """What a study found: table, fits, report, what happened in this run, what model and measurement lost, where curves
+    saturate, and how far measures of the same trials agree (:func:`sclaws.agreement.agreement`).
+    """
 
     table: Table
     fits: Fits
@@ -39,6 +43,8 @@ class Result:
     done: Done
     truth: Mapping[str, Mapping[str, Any]]
     lost: Decomposition
+    ends: Saturation
+    agreement: pd.DataFrame
 
     @property
     def failed(self) -> int:
@@ -60,8 +66,9 @@ class Result:
 
     def __repr__(self) -> str:
         notes = "".join(f"{note}\n" for note in self.warnings)
-        lost = "".join(f"{line}\n" for line in decomposing.sentences(self.lost.frame))
-        return f"{told.fitted(self.fits.frame, self.truth)}\n\n{lost}{notes}report: {self.report}"
+        lines = [*decomposing.sentences(self.lost.frame), *saturating.sentences(self.ends)]
+        more = "".join(f"{line}\n" for line in [*lines, *agreeing.sentences(self.agreement)])
+        return f"{told.fitted(self.fits.frame, self.truth)}\n\n{more}{notes}report: {self.report}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,18 +187,22 @@ class Study:
         Store.open(self.out)
         done = done or Done()
         self.table().write(self.out)  # first of all: no law can take a finished table away
-        table, fits, lost = self._found(done)
+        table, fits, lost, ends = self._found(done)
+        agreement = agreeing.agreeing(table)
         table.write(self.out)
         fits.write(self.out)
         decomposing.write(self.out, lost)
+        saturating.write(self.out, ends)
+        agreeing.write(self.out, agreement)
         learning.write(self.out, self.runs, self.store)
         rules = fitting.targets(self._asked())
         write_csv(fits.targets(rules), self.out / "targets.csv")
         truth = self.truth()
         page = report.write(
-            self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth, rules=rules, lost=lost
-        )
-        return Result(table, fits, page, done, truth, lost)
+            self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth, rules=rules, lost=lost,
+            ends=ends, agreement=agreement,
+        )  # fmt: skip
+        return Result(table, fits, page, done, truth, lost, ends, agreement)
 
     def table(self) -> Table:
         """Return the table of what is stored."""
@@ -231,14 +242,15 @@ class Study:
     def _asked(self) -> list[dict[str, Any]]:
         return fitting.asked(self.words.get("fit", []), self.runs)
 
-    def _found(self, done: Done) -> tuple[Table, Fits, Decomposition]:
-        """Return the table with what its reader should know, and the fits and the decomposition that it allows."""
+    def _found(self, done: Done) -> tuple[Table, Fits, Decomposition, Saturation]:
+        """Return the table with what its reader should know, and the fits and the like that it allows."""
         table = self.table()
         fits, notes = fitting.fitted(table, self._asked(), self.folder)
         notes += told.warnings(table, len(done.busy))
         lost = decomposing.decomposition(table, self.runs)
-        notes += decomposing.warnings(lost)
-        return replace(table, provenance={**table.provenance, "warnings": notes}), fits, lost
+        ends, unsaid = saturating.saturation(table)
+        notes += [*decomposing.warnings(lost), *unsaid]
+        return replace(table, provenance={**table.provenance, "warnings": notes}), fits, lost, ends
 
     def _datasets(self) -> list[Spec]:
         return list(dict.fromkeys(run.trial.dataset for run in self.runs))
