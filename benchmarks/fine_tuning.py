@@ -1,7 +1,8 @@
 """At which rate does what is below a head learn best? Where the default of ``sclaws.heads.Recipe.rate_below`` is from.
 
 ``python benchmarks/fine_tuning.py [cells]``: a simulated tissue of six types, an encoder that was trained as half of an
-autoencoder or not at all, and 300 cells with labels. Prints accuracy and bits on 2,000 others for each rate (0: frozen).
+autoencoder or not at all, and 300 cells with labels. Prints accuracy and bits on 2,000 others at each rate (0 is
+frozen).
 """
 
 import sys

@@ -32,7 +32,9 @@ class Recipe:
     ``patience`` epochs (3 is what Lightning takes when nobody says otherwise, and they did not).
 
     What is below learns at ``rate_below``, with decoupled ``weight_decay``; both rates rise over ``warmup`` steps, or a
-    fifth of all if that is fewer.
+    fifth of all if that is fewer. The default is ours (theirs is frozen): in ``benchmarks/fine_tuning.py``, with 300
+    labelled cells, a pre-trained encoder reaches 1.44 bits frozen, 1.99 at 1e-5, 1.91 at 1e-4 and 1.63 at 1e-3. An
+    untrained one would like more: .11, 1.09, 1.57 and 1.65.
     """
 
     hidden: int = 128
