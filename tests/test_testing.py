@@ -62,6 +62,7 @@ def test_member_conforms(family: str, name: str) -> None:
         ("axes", {"use": "n_genes", "by": "expressed"}),
         ("models", {"use": "mobilenet", "dim": None, "max_updates": 2, "size": 32}),
         ("models", {"use": "random-projection", "dim": 4, "on": "lognorm"}),
+        ("scores", {"use": "fine-tuning", "frozen": False}),
         ("scores", {"use": "gaussian", "margins": "as-is"}),
         (
             "scores",

@@ -246,8 +246,70 @@ class Neighbourly(Many):
         return found
 
 
+class Adapting(Sums):
+    """Has classes told apart by the first coordinate, more steeply the more it learned."""
+
+    shift = 0.0
+
+    def adapt(self, view, y, *, seed, frozen):
+        middle = np.mean([self.embed(view)[y == code, 0].mean() for code in (0, 1)]) + self.shift
+        return Steep(self, middle)
+
+
+class Steep:
+    def __init__(self, of, middle):
+        self.of, self.middle = of, middle
+
+    def probabilities(self, view):
+        p = 1 / (1 + np.exp(-(self.of.embed(view)[:, 0] - self.middle)))
+        return np.stack([1 - p, p], axis=1)
+
+
+class Unsure(Adapting):
+    def adapt(self, view, y, *, seed, frozen):
+        self.shift = np.random.default_rng().normal()
+        return super().adapt(view, y, seed=seed, frozen=frozen)
+
+
+class Overwritten(Adapting):
+    def adapt(self, view, y, *, seed, frozen):
+        adapted = super().adapt(view, y, seed=seed, frozen=frozen)
+        adapted.of = Fixed(self.scale.copy())
+        if not frozen:
+            self.scale = self.scale * 2
+        return adapted
+
+
+class Leaning(Adapting):
+    """Asks the cells of a view about each other."""
+
+    def adapt(self, view, y, *, seed, frozen):
+        adapted = super().adapt(view, y, seed=seed, frozen=frozen)
+        adapted.of = Peeking()
+        adapted.of.scale = self.scale
+        return adapted
+
+
+class Scored(Adapting):
+    """Gives scores and calls them probabilities."""
+
+    def adapt(self, view, y, *, seed, frozen):
+        adapted = super().adapt(view, y, seed=seed, frozen=frozen)
+        answer = adapted.probabilities
+        adapted.probabilities = lambda cells: 2 * answer(cells)
+        return adapted
+
+
+class OneSided(Scored):
+    def adapt(self, view, y, *, seed, frozen):
+        adapted = Adapting.adapt(self, view, y, seed=seed, frozen=frozen)
+        answer = adapted.probabilities
+        adapted.probabilities = lambda cells: answer(cells)[:, 1]
+        return adapted
+
+
 @pytest.mark.parametrize(
-    "model", [Sums(), Lossy(), ByGene(), Saved(), Many(), Told()], ids=lambda model: type(model).__name__
+    "model", [Sums(), Lossy(), ByGene(), Saved(), Many(), Told(), Adapting()], ids=lambda model: type(model).__name__
 )
 def test_promises_that_are_kept(model):
     testing.conforms("models", model)
@@ -278,6 +340,11 @@ def test_promises_that_are_kept(model):
         (Forgetful(), "fit_many returned 3 models for 5 jobs"),
         (AllOrNothing(), "fit_many, job 1 of 5: fit alone works, and here it does not"),
         (Neighbourly(), "fit_many, job 1 of 5: it embeds differently than fit's alone"),
+        (Unsure(), "adapt, frozen = False: one seed gives two answers"),
+        (Overwritten(), "adapt, frozen = False: the model that was asked embeds differently afterwards"),
+        (Leaning(), "adapt, frozen = True: a probability depends on the other cells of the view"),
+        (Scored(), "adapt, frozen = True: the probabilities of a cell do not sum to one"),
+        (OneSided(), r"adapt, frozen = True: probabilities have shape \(60,\) for 60 cells and 2 classes"),
         (Hoarding(), "what is saved cannot be loaded"),
         (Rounded(), "a model loaded from its folder embeds differently"),
         (Elsewhere(), "save wrote nothing into its folder"),

@@ -7,6 +7,7 @@ import pytest
 
 from sclaws import testing
 from sclaws.errors import ScoreError
+from sclaws.scores.fine_tuning import FineTuning
 from sclaws.scores.gaussian import Gaussian
 from sclaws.scores.heldout_loss import HeldoutLoss
 
@@ -177,7 +178,33 @@ class Checked(ReadsCells):
         raise ScoreError("no such column")
 
 
-@pytest.mark.parametrize("score", [Wrapped(), HeldoutLoss(), ReadsCells()], ids=lambda score: type(score).__name__)
+class Adapting(FineTuning):
+    """The bits alone."""
+
+    def __call__(self, probe, *, seed):
+        return {"information": super().__call__(probe, seed=seed)["information"]}
+
+
+class DeafAdapting(Adapting):
+    """Does not look at what the adapted model says."""
+
+    def __call__(self, probe, *, seed):
+        return {"information": FineTuning().__call__(probe, seed=seed)["information"]}
+
+
+class HopefulAdapting(Adapting):
+    """Takes probabilities that are not finite for equal ones."""
+
+    def __call__(self, probe, *, seed):
+        sharp = np.nan_to_num(getattr(probe.trained, "sharp", 0.0))
+        return super().__call__(
+            dataclasses.replace(probe, trained=dataclasses.replace(probe.trained, sharp=sharp)), seed=seed
+        )
+
+
+@pytest.mark.parametrize(
+    "score", [Wrapped(), HeldoutLoss(), ReadsCells(), Adapting(frozen=False)], ids=lambda score: type(score).__name__
+)
 def test_promises_that_are_kept(score):
     testing.conforms("scores", score)
 
@@ -200,13 +227,18 @@ def test_promises_that_are_kept(score):
         (Mute(), "a score returned no metric"),
         (Misnamed(), r"metrics = \('bits',\), and the score returned \['information'\]"),
         (Shut(), "neither a label nor a continuous signal was accepted"),
-        (Misplaced(), "needs = 'cells'; 'signal', 'embedding' or 'model'"),
+        (Misplaced(), "needs = 'cells'; one of 'signal', 'embedding', 'model', 'model and signal' is needed"),
         (BareScore(), "an embedding of NaN was not refused"),
         (BlindLoss(), "a model with a lower loss has the same scores"),
         (Unseeing(), "an embedding of noise has the same scores"),
         (InOrder(), "information: the same cells in another order have another value"),
         (HopefulReader(), "an embedding of NaN was not refused"),
         (HopefulLoss(), "a model whose losses are NaN was not refused"),
+        (
+            DeafAdapting(frozen=False),
+            "a model that tells classes apart when adapted has the scores of one that does not",
+        ),
+        (HopefulAdapting(frozen=False), "a model whose probabilities are NaN was not refused"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )

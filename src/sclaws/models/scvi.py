@@ -11,7 +11,7 @@ import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,7 +23,7 @@ from scipy import sparse
 
 from sclaws import bits
 from sclaws.errors import ModelError, PluginError
-from sclaws.models import _saved
+from sclaws.models import _adapting, _saved
 from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
 from sclaws.protocols import Context, Floats, Ints, View
 
@@ -177,6 +177,16 @@ class TrainedSCVI:
         """Return (n,) bits per gene of the gene-mean negative binomial on the same genes."""
         return self.means.losses(self.counts(view))
 
+    def adapt(self, view: View, y: Ints, *, seed: int, frozen: bool) -> _adapting.AdaptedNetwork:
+        """Return a copy with a classifier on the means of the posteriors; see ``protocols.Adapted``."""
+
+        def read(cells: View) -> Callable[[Ints], Any]:
+            counts = self.counts(cells)
+            return lambda rows: _tensors(counts[rows], self.device)
+
+        context = Context(Path(), self.device, self.threads)
+        return _adapting.adapted(self.network, read, _means, view, y, seed=seed, frozen=frozen, context=context)
+
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""
         weights = {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
@@ -307,7 +317,10 @@ def _posterior_means(network: Any, counts: sparse.csr_matrix, device: str) -> ND
 
     parts = [np.empty((0, network.n_latent), dtype=np.float32)]
     with torch.no_grad():
-        for start in range(0, counts.shape[0], _EVALUATION):
-            x = _tensors(counts[start : start + _EVALUATION], device)
-            parts.append(network.inference(x["X"], x["batch"])["qz"].loc.cpu().numpy())
+        some = (counts[start : start + _EVALUATION] for start in range(0, counts.shape[0], _EVALUATION))
+        parts += [_means(network, _tensors(part, device)).cpu().numpy() for part in some]
     return np.concatenate(parts)
+
+
+def _means(network: Any, x: dict[str, Any]) -> Any:
+    return network.inference(x["X"], x["batch"])["qz"].loc

@@ -37,6 +37,8 @@ def check(model: Any) -> None:
         one, two = (_embedding(_call(model.untrained, train, seed=1), test) for _ in range(2))
         assert np.array_equal(one, two), "two untrained models with one seed embed the same cells differently"
     _losses(model, trained, test)
+    if hasattr(trained, "adapt"):
+        _adapts(trained, test, found)
     _kept(model, trained, test, found)
     _numbers(model, trained)
     if hasattr(model, "fit_many"):
@@ -117,6 +119,28 @@ def _loss(found: Any, test: View, what: str) -> NDArray[Any]:
     assert losses.shape == (test.n_obs,), f"{what} has shape {losses.shape}; one value a cell is needed"
     assert np.isfinite(losses).all(), f"{what}: a value is not finite"
     return losses
+
+
+def _adapts(trained: Any, test: View, before: NDArray[Any]) -> None:
+    """``adapt`` gives probabilities, the same ones again, cell by cell, and leaves the model as it was."""
+    y = (test.obs["label"] == "high").to_numpy().astype(np.int64)
+    for frozen, times in ((True, 1), (False, 2)):
+        what = f"adapt, frozen = {frozen}"
+        answers = [trained.adapt(test, y, seed=0, frozen=frozen).probabilities for _ in range(times)]
+        unchanged = np.array_equal(_embedding(trained, test), before)
+        assert unchanged, f"{what}: the model that was asked embeds differently afterwards"
+        found, again = (_probabilities_of(answer, what, test) for answer in (answers[0], answers[-1]))
+        assert np.array_equal(found, again), f"{what}: one seed gives two answers"
+        ask = functools.partial(_probabilities_of, answers[0], what)
+        _each_cell_by_itself(found, ask, test, f"{what}: a probability")
+
+
+def _probabilities_of(answer: Callable[[View], Any], what: str, view: View) -> NDArray[Any]:
+    found, n = np.asarray(answer(view)), view.n_obs
+    assert found.shape == (n, 2), f"{what}: probabilities have shape {found.shape} for {n} cells and 2 classes"
+    assert (found >= 0).all(), f"{what}: a probability is below 0, or not a number"
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-4), f"{what}: the probabilities of a cell do not sum to one"
+    return found
 
 
 def _kept(model: Any, trained: Any, test: View, found: NDArray[Any]) -> None:

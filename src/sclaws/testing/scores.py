@@ -16,14 +16,15 @@ from sclaws.testing import cells
 from sclaws.view import View
 
 _CELLS = 400
+_NEEDS = ("signal", "embedding", "model", "model and signal")
 
 
 def check(score: Any) -> None:
     """Raise ``AssertionError`` unless this is a score."""
     needs = getattr(score, "needs", "signal")
-    assert needs in ("signal", "model", "embedding"), f"needs = {needs!r}; 'signal', 'embedding' or 'model'"
-    if needs == "model":
-        _reads_model(score)
+    assert needs in _NEEDS, f"needs = {needs!r}; one of {', '.join(map(repr, _NEEDS))} is needed"
+    if needs in ("model", "model and signal"):
+        (_reads_model if needs == "model" else _adapts_model)(score)
         return
     if needs == "embedding":
         _reads_cells(score)
@@ -73,6 +74,32 @@ class _Lossy:
 
     def baseline_losses(self, view: View, *, seed: int, genes: pd.Index | None = None) -> NDArray[Any]:
         return 1 + self.losses(view, seed=seed, genes=genes)
+
+
+@dataclass(frozen=True)
+class _Adaptable:
+    """A trained model that can be adapted: cells go to the class whose mean state is nearest, ``sharp`` or not."""
+
+    sharp: float
+
+    def embed(self, view: View) -> NDArray[Any]:
+        return np.asarray(view.obsm("state"))
+
+    def adapt(self, view: View, y: NDArray[Any], *, seed: int, frozen: bool) -> _Adapted:
+        del seed, frozen
+        x = self.embed(view)
+        return _Adapted(self, np.stack([x[y == code].mean(axis=0) for code in range(int(y.max()) + 1)]))
+
+
+@dataclass(frozen=True)
+class _Adapted:
+    of: _Adaptable
+    means: NDArray[Any]
+
+    def probabilities(self, view: View) -> NDArray[Any]:
+        far = np.square(self.of.embed(view)[:, None] - self.means).sum(axis=2)
+        weights = np.exp(-self.of.sharp * far)
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def _codes(view: View) -> NDArray[np.int64]:
@@ -154,6 +181,16 @@ def _reads_cells(score: Any) -> None:
         same = math.isclose(moved[name].value, estimate.value, abs_tol=1e-3)
         assert same, f"{name}: the same cells in another order have another value"
     _refused(lambda: score(_Probe.of(view, np.full_like(x, np.nan), _codes(view)), seed=0), "an embedding of NaN")
+
+
+def _adapts_model(score: Any) -> None:
+    view = cells.counts(_CELLS)
+    x, y = _embeddings(view)[0], _codes(view)
+    blind, sharp = (_measured(score, _Probe.of(view, x, y, _Adaptable(sharp))) for sharp in (0.0, 2.0))
+    values = [{name: estimate.value for name, estimate in of.items()} for of in (blind, sharp)]
+    assert values[0] != values[1], "a model that tells classes apart when adapted has the scores of one that does not"
+    _refused(lambda: score(_Probe.of(view, x, y, _Adaptable(math.nan)), seed=0), "a model whose probabilities are NaN")
+    _refused(lambda: score(_Probe.of(view, x, y, _Lossy(1.0)), seed=0), "a model without adapt")
 
 
 def _refused(ask: Any, what: str) -> None:
