@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -144,6 +144,23 @@ def blocks(name: str, view: View, features: pd.Index, genes: Ints, device: str) 
 def tensors(arrays: Arrays, device: str) -> Weights:
     """Return a trained model's weights on the device, to be looked at alone."""
     return {name: w.requires_grad_(False) for name, w in _stack.stacked([arrays], device).items()}
+
+
+def learning(arrays: Arrays, device: str) -> Weights:
+    """Return a trained model's weights on the device, to be trained further; moving averages have no gradient."""
+    still = ("norm.mean", "norm.variance")
+    return {name: w.requires_grad_(not name.endswith(still)) for name, w in _stack.stacked([arrays], device).items()}
+
+
+def reader(name: str, features: pd.Index, genes: Ints, device: str) -> Callable[[View], Callable[[Ints], Any]]:
+    """Return what makes of a view a function from positions of its cells to their values (1, b, g)."""
+
+    def read(view: View) -> Callable[[Ints], Any]:
+        counts = read_counts(aligned(view, features, name), name)
+        cells = Cells.of([counts[:, genes]], [totals(counts)], device)
+        return lambda rows: scaled(*cells.batch(np.asarray(rows)[None]))
+
+    return read
 
 
 def refuse(name: str, positive: Mapping[str, float], widths: Sequence[int], n_genes: int | Literal["all"]) -> None:

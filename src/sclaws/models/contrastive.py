@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sclaws.errors import PluginError
-from sclaws.models import _checkpoint, _flops, _mlp, _saved, _stack, _training, _triplets
+from sclaws.models import _adapting, _checkpoint, _flops, _mlp, _saved, _stack, _training, _triplets
 from sclaws.models._batches import Cells, scaled
 from sclaws.models._encoder import Drop, keep
 from sclaws.models._stack import Arrays, Weights
@@ -69,6 +69,7 @@ class Contrastive:
     check_every: int = 50
     patience: int = 10
     version: ClassVar[int] = 1
+    adapts: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper-C": {
             "widths": (1024, 1024, 1024), "dim": 128, "n_genes": "all", "triplet_weight": 0.001, "margin": 0.05,
@@ -193,6 +194,10 @@ def embedded(weights: Weights, values: Any, *, drop: Drop = keep, learning: bool
     return torch.nn.functional.normalize(_mlp.forward(weights, "down", values, drop=drop, learning=learning), dim=2)
 
 
+def _coordinates(weights: Weights, values: Any) -> Any:
+    return embedded(weights, values)[0]
+
+
 @dataclass(frozen=True, eq=False)
 class TrainedContrastive:
     """A network on ``genes`` (g,), positions in ``features`` (p,)."""
@@ -226,6 +231,12 @@ class TrainedContrastive:
             for values, _ in _mlp.blocks(NAME, view, self.features, self.genes, self.context.device):
                 parts.append(embedded(weights, values)[0].cpu().numpy())
         return np.concatenate(parts)
+
+    def adapt(self, view: View, y: Ints, *, seed: int, frozen: bool) -> _adapting.AdaptedNetwork:
+        """Return a copy with a classifier on the embedding; see ``protocols.Adapted``."""
+        weights = _mlp.learning(self.weights, self.context.device)
+        read = _mlp.reader(NAME, self.features, self.genes, self.context.device)
+        return _adapting.adapted(weights, read, _coordinates, view, y, seed=seed, frozen=frozen, context=self.context)
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

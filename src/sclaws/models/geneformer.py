@@ -57,6 +57,7 @@ class Geneformer:
     precision: Literal["float32", "bfloat16"] = "float32"
     version: ClassVar[int] = 1
     has_loss: ClassVar[bool] = True
+    adapts: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper-B-v1": {"size": "two-layer", "lr": 1e-4, "batch_size": 32},
         "paper-B-v2": {"size": "paper-B", "recipe": "paper", "context": 512},

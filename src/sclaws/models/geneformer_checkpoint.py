@@ -42,6 +42,7 @@ class GeneformerCheckpoint:
     precision: Literal["float32", "bfloat16"] = "float32"
     version: ClassVar[int] = 1
     has_loss: ClassVar[bool] = True
+    adapts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, known in {"learn": ("nothing", "all"), "precision": ("float32", "bfloat16")}.items():

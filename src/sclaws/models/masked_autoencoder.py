@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sclaws.errors import PluginError
-from sclaws.models import _flops, _likelihoods, _mlp, _saved, _stack, _training
+from sclaws.models import _adapting, _flops, _likelihoods, _mlp, _saved, _stack, _training
 from sclaws.models._batches import Cells, hidden, scaled
 from sclaws.models._encoder import Drop, keep
 from sclaws.models._normalise import positions
@@ -55,6 +55,7 @@ class MaskedAutoencoder:
     patience: int = 10
     min_delta: float = 1e-4
     version: ClassVar[int] = 1
+    adapts: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper-C": {
@@ -193,6 +194,10 @@ class _Errors:
         return (out - self.values).square() * self.hide
 
 
+def _coordinates(weights: Weights, values: Any) -> Any:
+    return _mlp.forward(weights, "down", values)[0]
+
+
 @dataclass(frozen=True, eq=False)
 class TrainedMaskedAutoencoder:
     """A network on ``genes`` (g,), positions in ``features`` (p,); ``mean`` (g,) of the training cells' values.
@@ -266,6 +271,12 @@ class TrainedMaskedAutoencoder:
 
     def _blocks(self, view: View) -> Any:
         return _mlp.blocks(NAME, view, self.features, self.genes, self.context.device)
+
+    def adapt(self, view: View, y: Ints, *, seed: int, frozen: bool) -> _adapting.AdaptedNetwork:
+        """Return a copy with a classifier on the embedding; see ``protocols.Adapted``."""
+        weights = _mlp.learning(self.weights, self.context.device)
+        read = _mlp.reader(NAME, self.features, self.genes, self.context.device)
+        return _adapting.adapted(weights, read, _coordinates, view, y, seed=seed, frozen=frozen, context=self.context)
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

@@ -65,6 +65,7 @@ class SCVI:
     patience: int = 10
     version: ClassVar[int] = 1
     has_loss: ClassVar[bool] = True
+    adapts: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper-B-v1": {**_PAPER_B, "patience": 45},
         "paper-B-v2": {**_PAPER_B, "patience": 5},
