@@ -5,8 +5,9 @@
 Prints a table, a row for each set of points, size of the sketch and number of boxes. Each library works with one
 thread; its time is that of its processor, so that a busy machine does not tell (ours compiled before). A call of
 geosketch that needs more than ``--limit`` seconds is stopped, and its row says so. Quality, the mean over seeds:
-partial Hausdorff distance (all but the farthest 1 in 10,000 of up to 20,000 points lie as near to the sketch), and how much more of
-the rarest kind of cell is in it than in the data (types of ``--types`` where there are any, else 20 k-means clusters).
+partial Hausdorff distance (all but the farthest 1 in 10,000, of up to 20,000 points, lie as near to the sketch), and
+how much more of the rarest kind of cell is in it than in the data (types of ``--types`` where there are any, else 20
+k-means clusters).
 """
 
 import argparse
