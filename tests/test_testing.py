@@ -26,6 +26,7 @@ FIELDS = {
     ("models", "scvi"): {"n_latent": 4, "n_hidden": 16, "max_updates": 20},
     ("datasets", "simulated-tissue"): {"n_cells": 200, "n_genes": 80},
     ("datasets", "gaussian-channel"): {"n_cells": 200},
+    ("scores", "integration"): {"batch": "donor"},
     ("engines", "processes"): {"workers": 2},
 }
 OF_FILES = [
