@@ -30,6 +30,7 @@ FIELDS = {
     ("scores", "perturbation"): {"target": "label", "control": "low", "context": "donor"},
     ("datasets", "simulated-tissue"): {"n_cells": 200, "n_genes": 80},
     ("datasets", "gaussian-channel"): {"n_cells": 200},
+    ("scores", "integration"): {"batch": "donor"},
     ("engines", "processes"): {"workers": 2},
 }
 OF_FILES = [
