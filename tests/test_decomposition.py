@@ -138,6 +138,15 @@ def test_parts_that_do_not_differ_cannot_be_told():
     assert found.frame["verdict"].str.startswith("cannot tell").all()
 
 
+def test_what_is_gained_is_no_loss_of_the_other_part():
+    """A model that learns nothing, and test cells that tell more when blurred: nothing is lost by the model either."""
+    full = RESULTS[(INF, INF)]
+    better = {(INF, INF): full, (10.0, INF): full, (INF, 10.0): full + 0.5, (10.0, 10.0): full + 0.5}
+    found = decompose(Table(pd.DataFrame(rows(better))))
+    assert parts(found)["measurement"] == pytest.approx(-0.5)
+    assert set(found.frame["verdict"]) == {"no loss is seen"}
+
+
 @pytest.mark.parametrize("replicates", [2, 3, 6])
 def test_without_sampling_errors_one_level_has_students_interval(replicates):
     value = np.random.default_rng(4).standard_normal(replicates)

@@ -42,6 +42,7 @@ NAMES = ("dataset", "evaluated_on", "split", "scheme", "model", "signal", "score
 COLUMNS = ("axis", "level", "share", "full", "part", "value", "low", "high", "unit", "replicates", "verdict")
 METRICS = ("information", "gain")  # what rises with knowledge: a part of a loss would have the other sign
 ALONE = "one replicate: only test cells vary"
+NO_LOSS = "no loss is seen"
 RHO = np.sin((np.arange(12) + 0.5) / 12 * np.pi / 2) ** 2  # equal weights on these are the arcsine prior
 SIZES = 300  # of a variance, on a log scale
 
@@ -55,8 +56,8 @@ class Decomposition:
     ``axis`` and ``level``; ``share``, the level over the whole measurement, where that is known; ``full``, I(1, 1);
     ``part`` ("model", "measurement", "interaction", "both"), its ``value`` with the 95 % ``low`` and ``high``, in
     ``unit``; ``replicates`` behind it; ``verdict``: "model" or "measurement", whichever lost more, or
-    "cannot tell" when the interval of their difference holds 0. The measurement's part includes a shift between
-    training and test cells.
+    "cannot tell" when the interval of their difference holds 0, "no loss is seen" when the larger one's own does. The
+    measurement's part includes a shift between training and test cells.
     """
 
     frame: pd.DataFrame
@@ -268,12 +269,12 @@ class Spread:
 def _rows(axis: str, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
     spreads = {part: Spread.of(cells, part) for part in (*PARTS.values(), DIFFERENCE)}
     for cell in cells:
-        said = _verdict(*_interval(cell, DIFFERENCE, spreads[DIFFERENCE]), len(cell.values))
+        found = {name: _interval(cell, part, spreads[part]) for name, part in PARTS.items()}
+        said = _verdict(_interval(cell, DIFFERENCE, spreads[DIFFERENCE]), found, len(cell.values))
         common = {"axis": axis, "level": cell.level, "share": cell.share, "full": float(cell.values[:, 0].mean())}
-        for name, part in PARTS.items():
-            value, low, high = _interval(cell, part, spreads[part])
-            found = {"part": name, "value": value, "low": low, "high": high, "unit": cell.unit}
-            yield {**cell.condition, **common, **found, "replicates": len(cell.values), "verdict": said}
+        for name, (value, low, high) in found.items():
+            part = {"part": name, "value": value, "low": low, "high": high, "unit": cell.unit}
+            yield {**cell.condition, **common, **part, "replicates": len(cell.values), "verdict": said}
 
 
 def _interval(cell: Cell, part: Sequence[int], spread: Spread) -> tuple[float, float, float]:
@@ -284,9 +285,15 @@ def _interval(cell: Cell, part: Sequence[int], spread: Spread) -> tuple[float, f
     return value, value - half, value + half
 
 
-def _verdict(value: float, low: float, high: float, replicates: int) -> str:
-    differ = low > 0 or high < 0
-    found = ("model" if value > 0 else "measurement") if differ else "cannot tell"
+def _verdict(
+    difference: tuple[float, float, float], parts: Mapping[str, tuple[float, float, float]], replicates: int
+) -> str:
+    """Return which part is larger; a part that may be nothing, or a gain, is no loss however small the other is."""
+    value, low, high = difference
+    found = "cannot tell"
+    if low > 0 or high < 0:
+        larger = "model" if value > 0 else "measurement"
+        found = larger if parts[larger][1] > 0 else NO_LOSS
     return f"{found} ({ALONE})" if replicates == 1 else found
 
 

@@ -42,7 +42,8 @@ def listing(plan: Plan, engine: Engine) -> str:
 
 
 def _levels(trial: Trial) -> str:
-    return ", ".join(f"{s.name} = {s.level:g}" for s in trial.levels) or "everything"
+    scheme = "" if trial.scheme == "uniform" else f", {trial.scheme}"
+    return (", ".join(f"{s.name} = {s.level:g}" for s in trial.levels) or "everything") + scheme
 
 
 def status(plan: Plan, failures: pd.DataFrame, store: Store) -> str:
