@@ -26,6 +26,7 @@ def test_one_cluster_tells_nothing(ours, theirs):
     value, influence = ours(label, np.zeros_like(label))
     assert value == pytest.approx(0, abs=1e-12) == theirs(label, np.zeros_like(label))
     assert influence == pytest.approx(np.zeros(400), abs=1e-12)
+    assert ours(np.zeros_like(label), np.zeros_like(label))[0] == 1 == theirs(np.zeros(400), np.zeros(400))
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)

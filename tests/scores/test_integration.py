@@ -249,11 +249,16 @@ def test_bad_fields_are_refused(fields, told):
 
 # ── intervals ────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.slow
-def test_the_intervals_cover_the_expected_values():
-    """Fresh cells of one mixture; three standard errors below 95 % of 100 are allowed, and any excess."""
+def test_the_intervals_hold_what_fresh_cells_do():
+    """Fresh cells of one mixture. Three standard errors below 95 % of 100 are allowed, and any excess; of what stands
+    on clusters, which only eight halvings measure, the standard error is known to a third.
+    """
     score = Integration("batch", resolutions=FEW)
     found = [score(probe(*tissue(400, seed=seed)), seed=seed) for seed in range(100)]
-    for name in ("nmi", "ari", "asw_label", "avg_bio", "asw_batch", "ilisi", "batch_removal"):
-        mean = np.mean([f[name].value for f in found])
-        covered = np.mean([f[name].low <= mean <= f[name].high for f in found])
-        assert covered >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 100), name
+    for name in score.metrics:
+        values = np.array([f[name].value for f in found])
+        if name in ("asw_label", "asw_batch", "ilisi", "batch_removal"):
+            covered = np.mean([f[name].low <= values.mean() <= f[name].high for f in found])
+            assert covered >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 100), name
+        else:
+            assert 2 / 3 < np.mean([f[name].stderr for f in found]) / values.std(ddof=1) < 3 / 2, name

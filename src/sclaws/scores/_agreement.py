@@ -11,11 +11,13 @@ from sclaws.protocols import Floats, Ints
 def nmi(label: Ints, cluster: Ints) -> tuple[float, NDArray[np.float64]]:
     """Return 2 I / (H + H), information over mean entropy, of codes (n,) and (n,), and each cell's influence (n,).
 
-    The label has two classes or more. One cluster alone: 0.
+    0 when either has one class alone, 1 when both have, as in scikit-learn.
     """
     both, one, other = _shares(label, cluster)
     shared, entropies = np.log(both / (one * other)), -np.log(one) - np.log(other)
     total = float(entropies.mean())
+    if total == 0:
+        return 1.0, np.zeros(len(label))
     value = 2 * float(shared.mean()) / total
     return value, (2 * shared - value * entropies) / total
 
@@ -23,12 +25,14 @@ def nmi(label: Ints, cluster: Ints) -> tuple[float, NDArray[np.float64]]:
 def ari(label: Ints, cluster: Ints) -> tuple[float, NDArray[np.float64]]:
     """Return the Rand index adjusted for chance (Hubert & Arabie 1985) of codes (n,) and (n,), and the influence (n,).
 
-    The label has two classes or more. The value counts pairs of different cells; the influence is that of its limit
+    0 and 1 as for :func:`nmi`. The value counts pairs of different cells; the influence is that of its limit
     for many cells.
     """
     n, shares = len(label), _shares(label, cluster)
     both, one, other = ((n * float(share.mean()) - 1) / (n - 1) for share in shares)  # of pairs that are in one class
     chance, most = one * other, (one + other) / 2
+    if most == chance:
+        return 1.0, np.zeros(n)
     value = (both - chance) / (most - chance)
     moved, by_one, by_other = (2 * (share - share.mean()) for share in shares)
     of_chance, of_most = one * by_other + other * by_one, (by_one + by_other) / 2

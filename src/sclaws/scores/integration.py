@@ -45,11 +45,12 @@ class Integration:
       and without PC regression, which needs the data before integration.
 
     Of more cells than ``n_cells`` a uniform sample is scored, by a hash of their ids; it is not stratified, so that
-    types weigh as they do in the data. Time grows as cells² x dimensions (about 20 s for 10,000 x 64 on one core),
+    types weigh as they do in the data. Time grows as cells² x dimensions (15 s for 10,000 x 50 on one core),
     memory as cells (under 200 MB; n x n distances are never held).
 
-    Intervals hold what each cell does, directly and as its neighbours' neighbour, and, of what stands on the graph,
-    what halves of the cells differ by beyond that. Of ``asw_batch`` and ``ilisi`` they are too wide where batches mix.
+    Intervals hold what each cell does, directly and as a neighbour of others, to first order, and, of what stands on
+    the graph, what halves of the cells differ by beyond that. Measured coverage is in docs/scores.md: 87 to 99 %, but
+    82 % of ``ari`` where clusters hardly find the types and of ``graph_connectivity`` near 1.
     """
 
     batch: str
@@ -231,9 +232,10 @@ def _estimated(
     if name in ("asw_batch", "batch_removal") and comparable < n_types:
         said = f"{n_types - comparable} of {n_types} classes left out of asw_batch: in one batch only"
     own = multiplier.standard_error(found.influence, units.ids)
+    alike = own < 1e-12  # a perfect agreement, say: all that is left of the influence is rounding
     made = _estimate.estimate(
         found.value,
-        found.influence,
+        np.zeros_like(found.influence) if alike else found.influence,
         units,
         unit="score",
         stderr=math.hypot(own, float(np.sqrt(np.mean(found.missed**2)))),
@@ -241,4 +243,4 @@ def _estimated(
         verdicts=(verdict, said),
         details=details,
     )
-    return made if own > 0 or made.stderr == 0 else replace(made, draws=())  # signs of which cells is not known
+    return replace(made, draws=()) if alike and made.stderr > 0 else made  # which cells would move it is not known
