@@ -85,7 +85,7 @@ def test_without_response_the_means_correlate_and_the_changes_do_not(contexts, f
 
 
 def test_with_the_same_control_cells_on_both_sides_the_changes_would_correlate():
-    values = nothing(1, 1, seed=2).view.to_adata().X
+    values = nothing(1, 1, seed=2).cells.to_adata().X
     control, truth = values[:40].mean(axis=0), values[40:].mean(axis=0)
     expected = 5 * np.random.default_rng(0).normal(size=400)  # the mean of all, without noise
     assert _responses.correlation(expected - control, truth - control) == pytest.approx(0.5**0.5, abs=0.1)
@@ -235,7 +235,7 @@ def test_the_interval_is_over_targets():
 
 # ── what cannot be scored ────────────────────────────────────────────────────────────────────────────────────────────
 def test_what_cannot_be_scored_is_said_before_any_work():
-    adata = screen(lambda t, k: SHIFT, targets=4, shares=(0.5, 0.5), cells=30)[0].view.to_adata()
+    adata = screen(lambda t, k: SHIFT, targets=4, shares=(0.5, 0.5), cells=30)[0].cells.to_adata()
     Perturbation("target", "none").check(adata)
     for score, told in (
         (Perturbation("targt", "none"), "obs has no column 'targt'; did you mean 'target'"),
@@ -258,7 +258,7 @@ def test_what_cannot_be_scored_is_said_before_any_work():
 
 
 def test_small_arms_and_cells_without_a_name_are_left_out_and_said():
-    adata = screen(lambda t, k: SHIFT, targets=5, cells=30)[0].view.to_adata()
+    adata = screen(lambda t, k: SHIFT, targets=5, cells=30)[0].cells.to_adata()
     adata.obs["target"] = adata.obs["target"].astype(object)
     adata.obs.iloc[30:45, 0] = None  # half of t0
     probe = SimpleNamespace(cells=View.of(adata), embedding=np.zeros((adata.n_obs, 1)))

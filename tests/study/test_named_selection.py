@@ -1,0 +1,117 @@
+"""The named study of what to learn from: tasks are read off the data, shares off the corpus; the smoke profile runs."""
+
+import tomllib
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from sclaws.errors import DataError, StudyError
+from sclaws.study import Study, named
+from sclaws.testing import counts
+
+NAME = "denadel-2026"
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """A corpus of two studies, other donors with types, and a screen that measured half of the genes."""
+    monkeypatch.chdir(tmp_path)
+    whole = counts(n=900).to_adata()
+    whole.obs["cell_type"] = whole.obs.pop("label")
+    whole.obs["study"] = pd.Categorical(np.where(np.arange(900) % 2, "one", "two"))
+    whole[:600].copy().write_h5ad("corpus.h5ad")
+    typed = whole[600:].copy()
+    del typed.obs["study"]
+    typed.write_h5ad("typed.h5ad")
+    screen = counts(n=400, seed=1).to_adata()[:, :30].copy()
+    screen.obs = pd.DataFrame({"target": np.array(["A", "B", "C", "Control"])[np.arange(400) % 4]}, screen.obs_names)
+    screen.write_h5ad("screen.h5ad")
+    return {name: tmp_path / f"{name}.h5ad" for name in ("corpus", "typed", "screen")}
+
+
+def settled(files: dict[str, Path], *evaluate: str, **more: object) -> dict:
+    return tomllib.loads(named.settled(NAME, files["corpus"], evaluate=[files[name] for name in evaluate], **more))
+
+
+def test_columns_say_what_can_be_asked(files: dict[str, Path]) -> None:
+    words = settled(files, "typed", "screen")
+    own, typed, screen = words["evaluate"]
+    assert own["scores"] == ["heldout-loss", "classification"] and "dataset" not in own
+    assert typed["scores"] == ["classification", "fine-tuning", {"use": "integration", "batch": "donor"}]
+    assert typed["signals"][0]["column"] == "cell_type" and typed["found"] == 0.5
+    assert [score["use"] for score in screen["scores"]] == ["perturbation"]
+    assert screen["scores"][0] | {"name": ""} == {
+        "use": "perturbation", "target": "target", "control": "Control", "name": ""
+    }  # fmt: skip
+    assert "signals" not in screen
+    assert {fit["y"] for fit in words["fit"]} == {"information", "knn_macro_f1", "avg_bio", "pearson_change"}
+
+
+def test_shares_are_of_the_training_cells_and_schemes_of_the_blocks(files: dict[str, Path]) -> None:
+    words = settled(files, "typed")
+    uniform, reweighted, sketched, baselines = words["grid"]
+    assert uniform["levels"]["n_cells"] == [50, 120, 240, 360, "all"]  # of 480: 1 % would be 5, and 10 % 48
+    assert reweighted["levels"] == sketched["levels"] == {"n_cells": [50, 120, 240, 360]}
+    assert reweighted["axes"]["n_cells"]["by"] == "cell_type" and sketched["axes"]["n_cells"]["choose"] == "sketched"
+    assert baselines["models"][0]["use"] == "hvg" and all(model["untrained"] for model in baselines["models"][1:])
+
+
+def test_as_many_models_are_planned_as_were_published(files: dict[str, Path]) -> None:
+    """5 replicates of five architectures at five shares of three schemes, and at all cells: 400 (paper C, table 1)."""
+    study = Study.named(NAME, files["corpus"], evaluate=[files["typed"]], profile="paper")
+    trained = {run.trial.key for run in study.runs if not run.trial.untrained and "hvg" not in run.trial.label}
+    shares = len(study.words["grid"][0]["levels"]["n_cells"]) - 1
+    assert len(trained) == 5 * 5 * (3 * shares + 1)
+    assert shares == 4  # two of five fall together in 480 cells, and would not in a corpus of 5,000
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
+def test_every_profile_is_a_study_that_can_be_started(files: dict[str, Path], profile: str) -> None:
+    study = Study.named(NAME, files["corpus"], evaluate=[files["typed"], files["screen"]], profile=profile)
+    said = study.check()
+    assert any("evaluated on typed: 300 cells, 100% of the features" in each for each in said)
+    assert study.plan().to_train == study.plan().n_trials > 0
+
+
+def test_the_smoke_profile_says_where_typing_saturates(files: dict[str, Path], tmp_path: Path) -> None:
+    result = Study.named(NAME, files["corpus"], evaluate=[files["typed"]], profile="smoke", out=tmp_path / "out").run(
+        progress=False
+    )
+    assert result.failed == result.missing == 0
+    frame = result.table.frame
+    assert set(frame["scheme"]) == {"uniform", "reweighted by cell_type", "sketched"}
+    assert set(frame["evaluated_on"]) == {"corpus", "typed"}
+    few = frame[np.isfinite(frame["n_cells_level"])]
+    assert few["vendi"].notna().all() and (few["shannon"] <= 1).all()
+    reweighted = few[few["scheme"] == "reweighted by cell_type"]
+    assert (reweighted["shannon"] > 0.99).all()  # two types of about 240 cells each: equal numbers up to 360
+    points = pd.read_csv(tmp_path / "out" / "saturation.csv")
+    assert {"uniform", "sketched"} <= set(points["scheme"])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"signals": ["cell=type"]}, StudyError, "kinds of this study: label"),
+        ({"signals": ["label=kind"]}, DataError, "--signal label=COLUMN"),
+        ({"by": "patient"}, DataError, "--by patient: obs has no such column"),
+    ],
+)
+def test_what_cannot_be_settled(files: dict[str, Path], change: dict, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        settled(files, "typed", **change)
+
+
+def test_data_that_no_task_can_be_read_from(files: dict[str, Path]) -> None:
+    bare = anndata.read_h5ad(files["typed"])
+    bare.obs = pd.DataFrame({"size": np.arange(300)}, index=bare.obs_names)
+    bare.write_h5ad("bare.h5ad")
+    with pytest.raises(DataError, match=r"nothing in obs \(size\) is called like a cell type"):
+        named.settled(NAME, files["corpus"], evaluate=[Path("bare.h5ad")])
+    with pytest.raises(DataError, match=r"absent.h5ad does not exist"):
+        named.settled(NAME, files["corpus"], evaluate=[Path("absent.h5ad")])
+    with pytest.raises(StudyError, match="--evaluate is for denadel-2026"):
+        named.settled("gowri-2025", files["corpus"], evaluate=[files["typed"]])
