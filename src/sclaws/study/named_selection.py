@@ -61,8 +61,8 @@ def words(data: Path, signals: Sequence[str], by: str | None, evaluate: Sequence
         "fits": _fits(tests),
         "cells": levels(fewer, whole=True),
         "fewer_cells": _without_all(fewer),
-        "smoke_cells": levels(fewer[1:3], whole=True),
-        "smoke_fewer": _without_all(fewer[1:3]),
+        "smoke_cells": levels(fewer[:3], whole=True),
+        "smoke_fewer": _without_all(fewer[:3]),
         **_models(label, study if study in corpus.obs else None),
     }
 
