@@ -10,6 +10,7 @@ from scipy import sparse
 
 from sclaws.errors import DataError
 
+TARGET = 1e4  # molecules that every cell is scaled to, the field's custom
 _LARGEST_LOG = 20.0  # log1p of half a billion: no log-normalised value is larger
 
 
@@ -66,9 +67,12 @@ def _looks_like(data: Any) -> str:
     return "which is no whole number: these look like normalised values"
 
 
-def log_normalised(values: Any) -> sparse.csr_matrix:
-    """Return (n, p) counts as float64 CSR log(1 + 10,000 count / all counts of the cell); an empty cell stays zero."""
+def log_normalised(values: Any, depth: Any = None) -> sparse.csr_matrix:
+    """Return (n, p) counts as float64 CSR log(1 + 10,000 count / depth); an empty cell stays zero.
+
+    ``depth`` (n,) is each cell's; without it, the sum of these values.
+    """
     out = as_csr(values).astype(np.float64)
-    totals = np.asarray(out.sum(axis=1)).ravel()
-    out.data = np.log1p(out.data * np.repeat(1e4 / np.maximum(totals, 1.0), np.diff(out.indptr)))
+    depth = np.asarray(out.sum(axis=1)).ravel() if depth is None else depth
+    out.data = np.log1p(out.data * np.repeat(TARGET / np.maximum(depth, 1.0), np.diff(out.indptr)))
     return out

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from sclaws.counts import log_normalised
 from sclaws.hashing import mix, name_ids
 from sclaws.models import _batches
 from sclaws.models._batches import Cells, hidden, hidden_entries, scaled
-from sclaws.models._normalise import lognorm
 
 torch = pytest.importorskip("torch")
 
@@ -108,7 +108,7 @@ def test_scaled_is_the_fields_custom_and_does_not_know_the_vocabulary():
     library = np.asarray(counts.sum(axis=1), dtype=float).ravel()
     cells = Cells.of([counts], [library], "cpu")
     got = scaled(*cells.batch(np.arange(8)[None]))[0].numpy()
-    np.testing.assert_allclose(got, lognorm(counts, library).toarray(), rtol=1e-6)
+    np.testing.assert_allclose(got, log_normalised(counts, library).toarray(), rtol=1e-6)
     fewer = Cells.of([counts[:, [3, 8, 1]]], [library], "cpu")
     np.testing.assert_array_equal(scaled(*fewer.batch(np.arange(8)[None]))[0].numpy(), got[:, [3, 8, 1]])
     assert not got[3].any()

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from sclaws.counts import log_normalised
 from sclaws.errors import ModelError, PluginError
 from sclaws.models import _mlp
-from sclaws.models._normalise import lognorm, read_counts, totals
+from sclaws.models._normalise import read_counts, totals
 from sclaws.view import View
 
 torch = pytest.importorskip("torch")
@@ -95,7 +96,7 @@ def test_it_trains_on_normalised_counts_of_variable_genes(parts):
     assert len(data.genes) == 30
     assert data.valid.n_obs == data.held.shape[0] == 80
     (values, block), *more = _mlp.blocks("it", parts.test, data.features, data.genes, "cpu")
-    expected = lognorm(read_counts(parts.test, "it"), parts.test.totals).toarray()[:, data.genes]
+    expected = log_normalised(read_counts(parts.test, "it"), parts.test.totals).toarray()[:, data.genes]
     np.testing.assert_allclose(values[0], expected, rtol=1e-5)
     np.testing.assert_array_equal(block.feature_ids, parts.test.feature_ids[data.genes])
     assert not more

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sclaws.counts import TARGET
 from sclaws.hashing import mix
-from sclaws.models._normalise import TARGET
 from sclaws.protocols import Ids, Ints
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sclaws import bits
-from sclaws.models._normalise import lognorm
+from sclaws.counts import log_normalised
 
 Likelihood = Literal["nb", "gaussian", "mse"]
 OUTPUTS: Mapping[str, int] = {"nb": 2, "gaussian": 2, "mse": 1}
@@ -41,7 +41,7 @@ def constants(likelihood: Likelihood, counts: sparse.csr_matrix, library: NDArra
     if likelihood == "nb":
         means = bits.gene_means(counts, library)
         return {"share": means.share, "dispersion": means.dispersion}
-    values = lognorm(counts, library)
+    values = log_normalised(counts, library)
     mean = np.asarray(values.mean(axis=0)).ravel()
     variance = np.asarray(values.multiply(values).mean(axis=0)).ravel() - mean**2
     return {"mean": mean, "variance": np.maximum(variance, 0.0)}

@@ -14,8 +14,6 @@ from sclaws.counts import as_csr, first_problem
 from sclaws.errors import ModelError
 from sclaws.protocols import Ints, View
 
-TARGET = 1e4  # molecules that every cell is scaled to, the field's custom
-
 
 def aligned(view: View, features: pd.Index, model: str) -> View:
     """Return the view with exactly these features, found by name; raise ``ModelError`` naming how many are missing."""
@@ -59,14 +57,6 @@ def checked(values: Any, model: str) -> sparse.csr_matrix:
 def totals(counts: sparse.csr_matrix) -> NDArray[np.float64]:
     """Return the (n,) molecules of each cell."""
     return np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-
-
-def lognorm(counts: sparse.csr_matrix, depth: NDArray[np.float64]) -> sparse.csr_matrix:
-    """Return float64 CSR log(1 + count·10,000/depth); ``depth`` (n,) is each cell's; an empty cell stays zero."""
-    scale = TARGET / np.maximum(depth, 1.0)
-    out = counts.astype(np.float64)
-    out.data = np.log1p(out.data * np.repeat(scale, np.diff(out.indptr)))
-    return out
 
 
 def variable_genes(counts: sparse.csr_matrix, n: int | Literal["all"], *, span: float = 1.0) -> Ints:

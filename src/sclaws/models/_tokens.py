@@ -14,7 +14,7 @@ from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sclaws.models._normalise import TARGET
+from sclaws.counts import TARGET
 from sclaws.protocols import Floats, Ints
 
 FIRST = 2  # the first gene's token: 0 fills up, 1 is the mask, as in Geneformer's first version

@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 import numpy as np
 import pandas as pd
 
+from sclaws.counts import log_normalised
 from sclaws.errors import ModelError, PluginError
 from sclaws.models import _saved
-from sclaws.models._normalise import aligned, lognorm, read_counts, totals, variable_genes
+from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
 from sclaws.protocols import Floats, Ints, View
 
 
@@ -58,7 +59,7 @@ class TrainedHVG:
     def embed(self, view: View) -> Floats:
         """Return (n, g) float32 log-normalised expression of the chosen genes. Memory: 4 bytes a value."""
         counts = read_counts(aligned(view, self.features, "hvg"), "hvg")
-        return lognorm(counts[:, self.genes], totals(counts)).astype(np.float32).toarray()
+        return log_normalised(counts[:, self.genes], totals(counts)).astype(np.float32).toarray()
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sclaws.counts import log_normalised
 from sclaws.errors import ModelError, PluginError
 from sclaws.models import _columns, _saved
-from sclaws.models._normalise import aligned, lognorm, read_counts, totals, variable_genes
+from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
 from sclaws.protocols import Floats, Ints, View
 
 _EXACT = 2000  # genes up to which the whole covariance is decomposed; beyond, a Lanczos iteration
@@ -84,7 +85,7 @@ class PCA:
             return _occurring(_columns.read(train), self.dim)
         counts = read_counts(train, "pca")
         genes = variable_genes(counts, self.n_genes)
-        return lognorm(counts[:, genes], totals(counts)), genes
+        return log_normalised(counts[:, genes], totals(counts)), genes
 
 
 def _occurring(columns: Any, dim: int) -> tuple[Any, Ints]:
@@ -144,7 +145,7 @@ class TrainedPCA:
         if not self.of_counts:
             return _columns.read(view)[:, self.genes]
         counts = read_counts(view, "pca")
-        return lognorm(counts[:, self.genes], totals(counts))
+        return log_normalised(counts[:, self.genes], totals(counts))
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

@@ -12,10 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sclaws.additive_noise import normals
+from sclaws.counts import log_normalised
 from sclaws.errors import PluginError
 from sclaws.hashing import mix
 from sclaws.models import _columns, _saved
-from sclaws.models._normalise import aligned, lognorm, read_counts, totals, variable_genes
+from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
 from sclaws.protocols import Block, Floats, Ids, View
 
 Kind = Literal["raw", "lognorm"]
@@ -87,7 +88,7 @@ class TrainedProjection:
         view = aligned(view, self.features, "random-projection")
         if self.on == "lognorm":
             counts = read_counts(view, "random-projection(on=lognorm)")
-            return self._project(lognorm(counts, totals(counts)))
+            return self._project(log_normalised(counts, totals(counts)))
         parts = [self._project(block.values) for block in view.batches()]
         return np.concatenate(parts) if parts else np.empty((0, self.matrix.shape[1]), dtype=np.float32)
 

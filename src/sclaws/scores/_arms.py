@@ -11,13 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sclaws.counts import log_normalised
 from sclaws.errors import ScoreError, did_you_mean
 from sclaws.hashing import ranked
 from sclaws.protocols import Ids, Ints, Values, View
 
 FEWEST = 20  # cells of an arm below which its mean is mostly noise
 CONTROL = ""  # the target of the cells that were left alone; no target has this name
-_SCALE = 1e4  # molecules that every cell is scaled to, the field's custom
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,4 @@ def expression(values: Values) -> sparse.csr_matrix:
     scaled = sparse.csr_matrix(values, dtype=np.float64)
     if not np.isfinite(scaled.data).all():
         raise ScoreError("some expression values are not finite: leave those cells out")
-    return scaled.copy() if isinstance(values, np.ndarray) else _lognorm(scaled)
-
-
-def _lognorm(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    totals = np.asarray(counts.sum(axis=1)).ravel()
-    factors = np.divide(_SCALE, totals, out=np.zeros_like(totals), where=totals > 0)
-    return sparse.csr_matrix(sparse.diags(factors) @ counts).log1p()
+    return scaled.copy() if isinstance(values, np.ndarray) else log_normalised(scaled)
