@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -54,6 +55,19 @@ def test_a_study_along_depth_says_nothing_of_cells(study: Path) -> None:
     assert not result.ends
     assert saturating.sentences(result.ends) == []
     assert not list((study.parent / "small.sclaws").glob("saturation.*"))
+
+
+def test_lines_are_of_curves_from_which_nothing_else_is_taken() -> None:
+    rows = [
+        {"model": "m", "metric": "information", "value": 1 - 10 / cells, "stderr": 0.01, "replicate": r, "status": "ok",
+         "n_cells": float(cells), "n_cells_level": float(cells), "umis_per_cell_level": depth}
+        for cells in (20, 100, 500) for r in range(2) for depth in (50.0, np.inf)
+    ]  # fmt: skip
+    both, _ = saturating.saturation(Table(pd.DataFrame(rows)))
+    assert len(both.frame) == 2
+    assert [line.partition(" saturates")[0] for line in saturating.sentences(both)] == ["m:"]
+    shallow, _ = saturating.saturation(Table(pd.DataFrame([row for row in rows if row["umis_per_cell_level"] == 50])))
+    assert len(saturating.sentences(shallow)) == 1  # where there is nothing else, they are told
 
 
 def test_the_folder_of_a_study_can_be_asked_again(cells_study: Path, tmp_path, monkeypatch, capsys) -> None:
