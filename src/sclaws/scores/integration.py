@@ -50,7 +50,7 @@ class Integration:
 
     Intervals hold what each cell does, directly and as a neighbour of others, to first order, and, of what stands on
     the graph, what halves of the cells differ by beyond that. Measured coverage is in docs/scores.md: 87 to 99 %, but
-    82 % of ``ari`` where clusters hardly find the types and of ``graph_connectivity`` near 1.
+    83 % of ``ari`` where clusters hardly find the types, 82 % of ``graph_connectivity`` near 1.
     """
 
     batch: str
