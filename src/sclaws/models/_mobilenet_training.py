@@ -1,7 +1,7 @@
 """Training MobileNetV2 to tell labels: stochastic gradient descent, early stopping, the best weights kept.
 
-Chosen on 64-pixel images of ten classes of Caltech 101, 1,500 to train: with AdamW the network learned its training
-images by heart and told 54 % of others, with gradient descent and this decay of weights 80 % after 300 steps.
+Chosen on validation images of one split of ten classes of Caltech 101 (64 pixels, 1,500 to train): 500 steps of AdamW
+told 60 % of them, 300 of gradient descent 77 %, and 80 % with this decay of weights and mirrored images.
 """
 
 from __future__ import annotations
