@@ -52,19 +52,23 @@ def test_columns_say_what_can_be_asked(files: dict[str, Path]) -> None:
 
 def test_shares_are_of_the_training_cells_and_schemes_of_the_blocks(files: dict[str, Path]) -> None:
     words = settled(files, "typed")
-    uniform, reweighted, sketched, baselines = words["grid"]
+    uniform, reweighted, sketched, sizes, baselines = words["grid"]
     assert uniform["levels"]["n_cells"] == [50, 120, 240, 360, "all"]  # of 480: 1 % would be 5, and 10 % 48
     assert reweighted["levels"] == sketched["levels"] == {"n_cells": [50, 120, 240, 360]}
     assert reweighted["axes"]["n_cells"]["by"] == "cell_type" and sketched["axes"]["n_cells"]["choose"] == "sketched"
+    assert [model["n_hidden"] for model in sizes["models"]] == [64, 256, 512]  # .5, 2 and 4 times scVI's 128
+    assert sizes["levels"] == uniform["levels"] and "axes" not in sizes
     assert baselines["models"][0]["use"] == "hvg" and all(model["untrained"] for model in baselines["models"][1:])
 
 
 def test_as_many_models_are_planned_as_were_published(files: dict[str, Path]) -> None:
     """5 replicates of five architectures at five shares of three schemes, and at all cells: 400 (paper C, table 1)."""
     study = Study.named(NAME, files["corpus"], evaluate=[files["typed"]], profile="paper")
-    trained = {run.trial.key for run in study.runs if not run.trial.untrained and "hvg" not in run.trial.label}
+    trained = {run.trial.key: run.trial.label for run in study.runs if not run.trial.untrained}
     shares = len(study.words["grid"][0]["levels"]["n_cells"]) - 1
-    assert len(trained) == 5 * 5 * (3 * shares + 1)
+    sizes = [key for key, label in trained.items() if label.startswith("scvi ")]
+    assert len(trained) - len(sizes) - 5 == 5 * 5 * (3 * shares + 1)  # 5 are hvg, which learns nothing
+    assert len(sizes) == 3 * 5 * (shares + 1)  # ablations of scVI's size, uniformly chosen
     assert shares == 4  # two of five fall together in 480 cells, and would not in a corpus of 5,000
 
 

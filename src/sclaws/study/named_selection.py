@@ -23,6 +23,8 @@ BATCHES = ("batch", "donor", "donor_id", "sample", "patient", "individual", "bio
 PERTURBATIONS = ("target", "perturbation", "drug", "condition", "treatment", "stim")
 CONTROLS = ("non-targeting", "control", "ctrl", "dmso", "dmso_tf", "untreated", "vehicle", "none", "unperturbed", "nt")
 SHARES = (0.01, 0.1, 0.25, 0.5, 0.75)  # published; with all cells six fractions
+SIZES = (0.5, 2, 4)  # published, of scVI; times its own
+_WIDTH = 128  # of scVI's hidden layer, published and here
 _LEAST = 50  # cells that a share is made of at least
 _SPLIT = {"test": 0.1, "valid": 0.1}  # published: 80/10/10
 _FEW_GENES = 0.5  # of the corpus's genes; below, the study says that its perturbed cells are seen through few
@@ -186,14 +188,28 @@ def _models(label: str, study: str | None) -> dict[str, str]:
         {**types, "preset": "paper-C"},
     ]
     return {
-        "models": _listed(small, untrained=False),
-        "baselines": _listed(small, untrained=True),
-        "paper_models": _listed(paper, untrained=False),
-        "paper_baselines": _listed(paper, untrained=True),
+        "models": _listed(_called(small)),
+        "baselines": _listed(_baselines(small)),
+        "sizes": _listed(_sizes(small[1])),
+        "paper_models": _listed(_called(paper)),
+        "paper_baselines": _listed(_baselines(paper)),
+        "paper_sizes": _listed(_sizes(paper[1])),
     }
 
 
-def _listed(models: Sequence[Mapping[str, Any]], *, untrained: bool) -> str:
-    named = [{**model, "name": model["use"]} | ({"untrained": True} if untrained else {}) for model in models]
-    named = [{"use": "hvg", "n_genes": 2000, "name": "hvg"}, *named] if untrained else named
-    return "[\n" + "".join(f"  {toml(model)},\n" for model in named) + "]"
+def _called(models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**model, "name": model["use"]} for model in models]
+
+
+def _baselines(models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    untrained = [{**model, "untrained": True} for model in _called(models)]
+    return [{"use": "hvg", "n_genes": 2000, "name": "hvg"}, *untrained]
+
+
+def _sizes(scvi: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return scVI at the published sizes: parameters go with the width, as the genes at both ends outnumber it."""
+    return [{**scvi, "n_hidden": round(_WIDTH * size), "name": f"scvi {size:g}x"} for size in SIZES]
+
+
+def _listed(models: Sequence[Mapping[str, Any]]) -> str:
+    return "[\n" + "".join(f"  {toml(model)},\n" for model in models) + "]"
