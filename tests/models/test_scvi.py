@@ -115,6 +115,18 @@ def test_parameters_that_are_counted_are_those_that_learn(parts, likelihood):
     assert trained.n_params == learning
 
 
+def test_the_published_network_has_as_many_weights_as_published():
+    """12,454,434 for 19,331 genes (paper C), of which two decoders' heads and an encoder of sizes learn nothing."""
+    model = SCVI(**SCVI.presets["paper-C"])
+    with module._quiet(0, module._CONTEXT):
+        network = module._network(model, 19_331)
+    sizes = {name: p.numel() for name, p in network.named_parameters()}
+    assert sum(sizes.values()) == 12_454_434
+    idle = 19_331 * 128 + 128 + 2 * 128 + 2 * 129 + 2 * 129 * 19_331  # l_encoder; px_r and px_dropout of the decoder
+    learn = module.TrainedSCVI(model, (), np.arange(19_331), None, network, "cpu", 1).n_params
+    assert learn == 12_454_434 - idle
+
+
 def test_diverged_training_says_so(parts):
     with pytest.raises(ModelError, match="training diverged; lower lr"):
         SCVI(**SMALL, lr=1e30, max_updates=50).fit(parts.train, parts.valid, seed=0)
