@@ -88,6 +88,21 @@ def test_depth_is_measured_before_genes_are_chosen(cells) -> None:
     assert list(tested.view.feature_names) == list(side.train.feature_names)
 
 
+def test_diversity_is_measured_of_all_cells_too_and_changes_no_key(cells) -> None:
+    axis = {"use": "n_cells", "types": "label", "vendi": True}
+    words = WORDS | {"levels": {"n_cells": [80, "all"]}, "models": "pca"}
+    asked, plain = (grid.runs(words | {"axes": axes}) for axes in ({"n_cells": axis}, {}))
+    whole = next(run.trial for run in asked if not run.trial.levels)
+    assert whole.key in {run.trial.key for run in plain}
+    for trial_of_all, there in ((whole, True), (next(r.trial for r in plain if not r.trial.levels), False)):
+        side = trial.cells(trial_of_all)
+        assert side.measured["n_cells"] == side.train.n_obs == 200
+        assert ("vendi" in side.measured) is ("shannon" in side.measured) is there
+        share = np.mean(side.train.obs["label"] == "low")
+        entropy = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
+        assert side.measured.get("shannon", entropy) == pytest.approx(entropy)
+
+
 def test_levels_of_one_replicate_share_test_cells_and_are_nested(cells) -> None:
     words = WORDS | {"levels": {"umis_per_cell": [20, 120]}, "models": "pca"}
     low, high = sorted(grid.runs(words), key=lambda r: r.trial.levels[0].level)

@@ -92,6 +92,16 @@ def test_a_further_data_set_trains_nothing(study: Path) -> None:
     assert set(again.table.frame["evaluated_on"]) == {"corpus", "other", "third"}
 
 
+def test_groups_of_data_that_are_tested_whole_are_cut_by_no_split(study: Path) -> None:
+    """Donors of the other data may be called as those of the corpus, whose split cuts them: nothing was learned there."""
+    words = study.read_text()
+    at = words.rindex('column = "label"')
+    study.write_text(words[:at] + 'column = "label", group = "donor"' + words[at + len('column = "label"') :])
+    Study.read(study).check()
+    result = Study.read(study).run(progress=False)
+    assert result.failed == 0 and (result.table.frame["evaluated_on"] == "other").sum() == 2
+
+
 def test_axes_of_a_block_are_its_own(study: Path, tmp_path: Path) -> None:
     words = {"dataset": {"use": "h5ad", "path": "corpus.h5ad"}, "models": "pca", "scores": "probe",
              "signals": {"use": "obs", "column": "label"}, "levels": {"n_genes": [30]},
@@ -112,7 +122,7 @@ SIGNALS = 'signals = { use = "obs", column = "label" }\n'
         (OTHER, f"{OTHER}\nfound = 0.99", DataError, "59 of the 60 features learned from"),
         (OTHER, f"{OTHER}\nfound = 2", StudyError, "found = 2 must be a share"),
         (OTHER, f"{OTHER}\nfind = 1", StudyError, "unknown key 'find'; did you mean 'found'"),
-        (OTHER, 'path = "corpus.h5ad", name = "x" }', DataError, "100% of the cells have the very counts"),
+        (OTHER, 'path = "corpus.h5ad", name = "x" }', DataError, r"100% of the cells have the very counts.*drop = \["),
         (f'{SIGNALS}scores = "probe"\n\n[[ev', f"{SIGNALS}\n[[ev", StudyError, "number 1: 'scores' is missing"),
         (f"{OTHER}\n{SIGNALS}", f"{OTHER}\n", StudyError, "number 2: score 'probe' compares with"),
         (f"{OTHER}\n{SIGNALS}", f"{OTHER}\n{SIGNALS.replace('label', 'lable')}", DataError, "did you mean 'label'"),

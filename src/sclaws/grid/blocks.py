@@ -73,11 +73,12 @@ def _block(block: Mapping[str, Any], folder: Path | str, where: str) -> Iterator
     tests = [test for words, place in _evaluate(block, where) for test in _tests(words, folder, place)]
     axes = table(block.get("axes", {}), "axes", where)
     settings = {name: _axis(name, axes, folder) for name in table(block.get("levels", {}), "levels", where)}
+    choosing = tuple(each for each in settings.items() if each[1].type.on == "rows")  # type: ignore[attr-defined]
     designs = list(_design(block, settings, where))
     built = {model: model.build() for model, _ in models}  # what a model says of itself may depend on its fields
     for replicate, design, (model, untrained) in itertools.product(_replicates(block, where), designs, models):
         mine = design if getattr(built[model], "trains", True) else ()
-        trial = Trial(dataset, split, replicate, mine, model, untrained)
+        trial = Trial(dataset, split, replicate, mine, model, untrained, choosing)
         for scarce, test in itertools.product(list(_test_levels(block, design, settings, where)), tests):
             if test.fits(built[model]):
                 yield Run(trial, scarce, test.signal, test.score, test.evaluated, test.found)

@@ -26,7 +26,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: data, split, training-side levels, model, replicate. Its key is the hash of ``describe()``."""
+    """One training: data, split, training-side levels, model, replicate. Its key is the hash of ``describe()``.
+
+    ``choosing`` are the axes, by name, that choose cells: at the level "all", too, where nothing is left out and
+    diversity still is measured. They are in no key.
+    """
 
     dataset: Spec
     split: Split
@@ -34,6 +38,7 @@ class Trial:
     levels: tuple[Setting, ...]
     model: Spec
     untrained: bool = False
+    choosing: tuple[tuple[str, Spec], ...] = field(default=(), compare=False)
 
     @functools.cached_property
     def key(self) -> str:

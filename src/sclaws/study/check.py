@@ -118,7 +118,7 @@ def _refuse_leak(tested: Spec, learned: Spec, view: View) -> None:
     if len(found) and (leaked := np.isin(found, known).mean()) > LEAK:
         raise DataError(
             f"{leaked:.0%} of the cells have the very counts of cells in {learned.label}, which is learned from: the "
-            f"test leaks; leave those cells out of one of the two (keep = {{ column = […] }} of h5ad)"
+            'test leaks; leave those cells out of one of the two (keep or drop = ["column=value"] of h5ad)'
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -80,7 +80,8 @@ def forget() -> None:
 
 def cells(trial: Trial) -> Scarce:
     """Return the training side of a trial; kept for the next trial that has the same cells and another model."""
-    return _scarce(_Named(trial.cells_key, trial))
+    choosing = {name: axis.describe() for name, axis in trial.choosing}  # what is measured, too, is to be the same
+    return _scarce(_Named(keys.key([trial.cells_key, choosing]), trial))
 
 
 @functools.lru_cache(maxsize=2)
@@ -95,13 +96,13 @@ def _scarce(named: _Named[Trial]) -> Scarce:
         made = recipe(trial, setting, full.train)
         train, valid = made(train), made(valid)
     train, valid = train.materialise(), valid.materialise()
-    measured = _measure(trial.levels, train, ("rows", "values"))
+    measured = _measure(_axes(trial.levels) | dict(trial.choosing), train, ("rows", "values"))
     train, emptied = _nonempty(train)
     measured["n_emptied"] = float(emptied)
     for setting in trial.on("features"):
         choose = recipe(trial, setting, full.train)
         train, valid = choose(train), choose(valid)
-    return Scarce(train, valid, measured | _measure(trial.levels, train, ("features",)))
+    return Scarce(train, valid, measured | _measure(_axes(trial.levels), train, ("features",)))
 
 
 def recipe(trial: Trial, setting: Setting, train: View) -> Recipe:
@@ -184,7 +185,7 @@ def _tested(named: _Named[Run]) -> Tested:
     for setting in levels:
         view = recipe(trial, setting, full.train)(view)
     view = view.materialise()
-    measured = _measure(levels, view, ("values",)) | ({} if share is None else {"found": share})
+    measured = _measure(_axes(levels), view, ("values",)) | ({} if share is None else {"found": share})
     for setting in trial.on("features"):
         view = recipe(trial, setting, full.train)(view)
     return Tested(view, measured)
@@ -193,12 +194,14 @@ def _tested(named: _Named[Run]) -> Tested:
 DEFAULT_AXES = ("n_cells", "umis_per_cell", "n_genes")
 
 
-def _measure(settings: Iterable[Setting], view: View, on: tuple[str, ...]) -> dict[str, float]:
+def _axes(settings: Iterable[Setting]) -> dict[str, Spec]:
+    return {setting.name: setting.axis for setting in settings}
+
+
+def _measure(used: Mapping[str, Spec], view: View, on: tuple[str, ...]) -> dict[str, float]:
     """Measure every axis in use and the number of cells, and for counts the three usual ones, on a view."""
-    specs = {s.name: s.axis for s in settings}
     usual = DEFAULT_AXES if view.counts else ("n_cells",)
-    specs |= {name: Spec.of("axes", name) for name in usual if name not in specs}
-    axes = [spec.build() for spec in specs.values()]
+    axes = [spec.build() for spec in ({name: Spec.of("axes", name) for name in usual} | dict(used)).values()]
     return {k: v for axis in axes if axis.on in on for k, v in axis.measure(view).items()}
 
 

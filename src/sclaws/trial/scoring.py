@@ -46,8 +46,7 @@ class TestCells:
         assert signal is not None
         signal.refuse_change()  # of a file of functions, say, since the study was read
         built = signal.build()
-        if by := getattr(built, "by", None):
-            refuse_cut_groups(data.parts(self._run.trial), by, f"signal {signal.label}")
+        _refuse_cut_groups(self._run, built, f"signal {signal.label}")
         made: Pairs = built.pairs(self.view, self.embedding, seed=self._run.trial.seed("signal"))
         return made
 
@@ -66,10 +65,15 @@ class TestCells:
 def estimates(run: Run, store: Store, trained: Trained | None) -> Mapping[str, Estimate]:
     """Return what the score of a run gives; raise what it raises, and ``DataError`` for groups that the split cuts."""
     score = run.score.build()
-    if by := getattr(score, "by", None):
-        refuse_cut_groups(data.parts(run.trial), by, f"score {run.score.label}")
+    _refuse_cut_groups(run, score, f"score {run.score.label}")
     found: Mapping[str, Estimate] = score(TestCells(run, store, trained), seed=run.trial.seed("score"))
     return found
+
+
+def _refuse_cut_groups(run: Run, built: Any, who: str) -> None:
+    """Raise ``DataError`` for groups that the split cuts; data of their own are tested whole, and no split cuts them."""
+    if run.evaluated is None and (by := getattr(built, "by", None)):
+        refuse_cut_groups(data.parts(run.trial), by, who)
 
 
 def record(run: Run, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
