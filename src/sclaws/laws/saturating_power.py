@@ -14,16 +14,17 @@ from sclaws.protocols import Floats, Param
 
 @dataclass(frozen=True)
 class SaturatingPower:
-    """I(N) = I_∞ − (N/N_sat)^(−s): rises to I_∞, and the deficit is 1 bit at N = N_sat.
+    """I(N) = I_∞ − (N/N_sat)^(−s): rises to I_∞, and the deficit is 1 (a bit, of information) at N = N_sat.
 
-    ``i_inf`` bits, ``n_sat`` cells, ``s`` the exponent (Gowri et al. 2025, arXiv 2503.02726, cell-number scaling).
-    ``i_inf`` and ``n_sat`` are strongly correlated with ``s``: read the intervals, not the values alone.
+    ``i_inf`` in the unit of the measure, bits or a score; ``n_sat`` cells, ``s`` the exponent (Gowri et al. 2025, arXiv
+    2503.02726, cell-number scaling). ``i_inf`` and ``n_sat`` are strongly correlated with ``s``: read the intervals,
+    not the values alone.
     """
 
     version: ClassVar[int] = 1
     inputs: ClassVar[tuple[str, ...]] = ("cells",)
     params: ClassVar[Mapping[str, Param]] = {
-        "i_inf": Param(-np.inf, np.inf, "bits", linear=True),
+        "i_inf": Param(-np.inf, np.inf, "unit of the measure", linear=True),
         "n_sat": Param(0.0, np.inf, "cells", log=True),
         "s": Param(0.01, 10.0, "", log=True),
     }
