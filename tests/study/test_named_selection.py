@@ -96,7 +96,11 @@ def test_the_smoke_profile_says_where_typing_saturates(files: dict[str, Path], t
     ("change", "error", "match"),
     [
         ({"signals": ["cell=type"]}, StudyError, "kinds of this study: label"),
-        ({"signals": ["label=kind"]}, DataError, "--signal label=COLUMN"),
+        ({"signals": ["label=cel_type"]}, DataError, "did you mean 'cell_type'"),
+        ({"signals": ["study=stdy"]}, DataError, "did you mean 'study'"),
+        ({"signals": ["batch=doner"]}, DataError, "--signal batch=doner: no data to evaluate on"),
+        ({"signals": ["perturbation=stim"]}, DataError, "--signal perturbation=stim: no data"),
+        ({"signals": ["perturbation=donor"]}, DataError, "no value of obs\\['donor'\\] is called like a control"),
         ({"by": "patient"}, DataError, "--by patient: obs has no such column"),
     ],
 )
@@ -111,6 +115,8 @@ def test_data_that_no_task_can_be_read_from(files: dict[str, Path]) -> None:
     bare.write_h5ad("bare.h5ad")
     with pytest.raises(DataError, match=r"nothing in obs \(size\) is called like a cell type"):
         named.settled(NAME, files["corpus"], evaluate=[Path("bare.h5ad")])
+    with pytest.raises(DataError, match="--signal label=COLUMN"):
+        named.settled(NAME, Path("bare.h5ad"), evaluate=[files["typed"]])
     with pytest.raises(DataError, match=r"absent.h5ad does not exist"):
         named.settled(NAME, files["corpus"], evaluate=[Path("absent.h5ad")])
     with pytest.raises(StudyError, match="--evaluate is for denadel-2026"):

@@ -36,8 +36,11 @@ def words(data: Path, signals: Sequence[str], by: str | None, evaluate: Sequence
     """
     said = _said(signals)
     corpus, layer = load_counts(data)
+    for what in ("label", "study"):
+        if what in said and said[what] not in corpus.obs:
+            raise DataError(f"{data}: --signal {what}: {said[what]!r}; {did_you_mean(said[what], corpus.obs)}")
     label = said.get("label") or _label(corpus.obs)
-    if label is None or label not in corpus.obs:
+    if label is None:
         raise DataError(
             f"{data}: no column of obs is called like a cell type, which re-weighting needs ({', '.join(corpus.obs)}): "
             f"name it with --signal label=COLUMN"
@@ -47,6 +50,9 @@ def words(data: Path, signals: Sequence[str], by: str | None, evaluate: Sequence
     if by and by not in corpus.obs:
         raise DataError(f"--by {by}: obs has no such column; {did_you_mean(by, corpus.obs)}")
     tests = [_Tested.of(file, said, corpus) for file in evaluate]
+    for what in ("batch", "perturbation"):
+        if what in said and said[what] not in {getattr(test, what) for test in tests}:
+            raise DataError(f"--signal {what}={said[what]}: no data to evaluate on have such a column of obs")
     tasks = list(dict.fromkeys(task for test in tests for task in test.tasks)) or ["typing its own test cells"]
     cells = trained_cells(split, corpus)
     fewer = [max(share * cells, min(_LEAST, cells / 4)) for share in SHARES]
@@ -114,6 +120,11 @@ class _Tested:
         control = None
         if perturbation is not None:
             control = next((str(v) for v in obs[perturbation].unique() if str(v).lower() in CONTROLS), None)
+            if control is None and perturbation == said.get("perturbation"):
+                raise DataError(
+                    f"{file}: no value of obs[{perturbation!r}] is called like a control ({', '.join(CONTROLS)}): "
+                    f"give the untouched cells one of these names"
+                )
         if label is None and control is None:
             raise DataError(
                 f"{file}: nothing in obs ({', '.join(obs) or 'empty'}) is called like a cell type, or like a "
