@@ -53,7 +53,7 @@ def test_columns_say_what_can_be_asked(files: dict[str, Path]) -> None:
 
 
 def test_responses_below_the_best_baseline_are_fitted_nevertheless(files: dict[str, Path]) -> None:
-    """On papalexi a head reaches .22 where the shift seen elsewhere has .31 (docs/scores.md): at any number of cells."""
+    """On papalexi a head reaches .22 where the shift seen elsewhere has .31 (docs/scores.md), at all sizes."""
     study = Study.named(NAME, files["corpus"], evaluate=[files["screen"]])
     rows = [
         {"run": f"{n}-{r}", "model": "pca", "signal": "none", "score": "perturbation", "metric": "pearson_change",
