@@ -28,7 +28,10 @@ def test_counts_come_under_the_names_asked_for():
     assert share == 0.75 and list(found.feature_names) == list(features)
     expected = np.c_[COUNTS[:, 7], np.zeros(5), COUNTS[:, 0], COUNTS[:, 39]]
     np.testing.assert_array_equal(found.to_adata().X.toarray(), expected)
-    np.testing.assert_array_equal(found.library, COUNTS.sum(axis=1))  # of every gene, also of those left out
+    np.testing.assert_array_equal(found.library, expected.sum(axis=1))  # of genes that nobody learned from, nothing
+    fewer, _ = aligned(view(), pd.Index(NAMES[5:]))  # all found, and some left out
+    np.testing.assert_array_equal(fewer.library, COUNTS[:, 5:].sum(axis=1))
+    np.testing.assert_array_equal(fewer.to_adata().X.toarray(), COUNTS[:, 5:])
     np.testing.assert_array_equal(found.cell_ids, view().cell_ids)
     np.testing.assert_array_equal(found.obsm("protein"), view().obsm("protein"))
     assert list(found.obs["kind"]) == list("abcde")

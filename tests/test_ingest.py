@@ -52,6 +52,29 @@ def test_every_count_is_where_it_was(files: tuple[Path, np.ndarray, np.ndarray],
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+def test_numbers_stay_numbers_and_names_become_names(files: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path):
+    """A float read back as categories would be taken for a label, and names of two types cannot be written at all."""
+    columns = {"age": ([1.5, None], [2.0]), "day": ([1, 2], [3]), "type": (["a", "b"], [1]), "well": ([1, 2], [])}
+    for number, name in enumerate("ab"):
+        data = anndata.read_h5ad(tmp_path / f"{name}.h5ad")
+        for column, values in columns.items():
+            if values[number]:
+                data.obs[column] = np.resize(np.array(values[number]), data.n_obs)
+        data.obs["age"] = data.obs["age"].astype(float)
+        data.write_h5ad(tmp_path / f"{name}.h5ad")
+    all_of, some = ("{ " + ", ".join(f'{c} = "{c}"' for c in of) + " }" for of in (columns, ["age", "day", "type"]))
+    files[0].write_text(
+        f'[[file]]\npath = "a.h5ad"\ncolumns = {all_of}\n'
+        f'[[file]]\npath = "b.h5ad"\ngenes_path = "genes.tsv"\ncolumns = {some}\n'
+    )
+    ingest(files[0], tmp_path / "corpus.h5ad")
+    obs = anndata.read_h5ad(tmp_path / "corpus.h5ad").obs
+    assert obs["age"].dtype == np.float64 and obs["age"].isna().sum() == 3 and obs["age"].max() == 2.0
+    assert obs["day"].dtype == np.int64 and list(obs["day"][5:]) == [2, 3, 3, 3, 3]
+    assert set(obs["type"].cat.categories) == {"a", "b", "1"}
+    assert set(obs["well"].cat.categories) == {"1", "2"} and obs["well"].isna().sum() == 4
+
+
 def test_all_genes_are_zero_where_a_file_has_none(files: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path):
     recipe, first, second = files
     recipe.write_text('genes = "all"\n' + recipe.read_text())

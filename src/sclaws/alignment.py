@@ -20,16 +20,16 @@ def aligned(view: View, features: pd.Index, *, found: float = 0.0) -> tuple[View
     """Return the cells with exactly ``features`` (p,), and the share of these that the view has.
 
     Counts of a gene that the view lacks are zero, as of a gene that was not measured: whoever reads the result should
-    know the share. Genes that ``features`` lacks are left out; what a cell has over every gene is remembered. Raises
-    ``DataError`` when less than a share ``found`` is there, or when measurements that are no counts lack anything.
-    Time and memory grow with the view's non-zeros.
+    know the share. Genes that ``features`` lacks are left out, of a cell's library, too: depth then is over the genes
+    of those who learned. Raises ``DataError`` when less than a share ``found`` is there, or when measurements that are
+    no counts lack anything. Time and memory grow with the view's non-zeros.
     """
     places = view.feature_names.get_indexer(features)
     there = places >= 0
     share = float(there.mean()) if len(features) else 0.0
     if share < found or not there.any():
         raise DataError(_lacking(view.feature_names, features, int(there.sum()), found))
-    if there.all():
+    if there.all() and (len(features) == view.n_vars or not view.counts):
         same = len(features) == view.n_vars and (places == np.arange(view.n_vars)).all()
         return (view if same else view.choose(places)), share
     if not view.counts:
@@ -41,7 +41,7 @@ def aligned(view: View, features: pd.Index, *, found: float = 0.0) -> tuple[View
 
 
 def _filled(view: View, features: pd.Index, there: NDArray[np.intp], places: NDArray[np.intp]) -> View:
-    """Return the view with columns of zeros where it has nothing."""
+    """Return these columns of the view, with zeros where it has nothing."""
     import anndata
 
     chosen = view.choose(places).to_adata()
@@ -51,7 +51,7 @@ def _filled(view: View, features: pd.Index, there: NDArray[np.intp], places: NDA
     wide = sparse.csc_matrix((counts.data, counts.indices, np.cumsum(ends)), shape=(view.n_obs, len(features)))
     names = pd.DataFrame(index=features)
     made = anndata.AnnData(sparse.csr_matrix(wide), obs=chosen.obs, var=names, obsm=dict(chosen.obsm))
-    source = Source(made, view.library)
+    source = Source(made)
     source.__dict__.update(cell_ids=view.cell_ids)  # the ids are the old ones, not hashed again
     return View(source, np.arange(view.n_obs))
 

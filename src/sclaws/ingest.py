@@ -133,8 +133,7 @@ def corpus(parts: Sequence[Part], which: Literal["common", "all"]) -> tuple[annd
         made.append(anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=genes)))
     whole = made[0] if len(made) == 1 else anndata.concat(made)
     for column in (STUDY, *columns):
-        if whole.obs[column].dtype == object:
-            whole.obs[column] = whole.obs[column].astype("category")
+        whole.obs[column] = _kind(whole.obs[column])
     return whole, said
 
 
@@ -143,6 +142,17 @@ def _column(part: Part, view: View, column: str) -> Any:
         return np.full(view.n_obs, None, dtype=object)
     values = view.obs[part.columns[column]]
     return values.astype(object).where(values.notna(), None).to_numpy()
+
+
+def _kind(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return what all files together have in a column: numbers if all of them are, else names (a label's categories).
+
+    Whole numbers some of which are missing are names: as numbers they could only be fractions, and so a quantity.
+    """
+    what = pd.api.types.infer_dtype(values, skipna=True)
+    if what in ("floating", "mixed-integer-float") or (what == "integer" and values.notna().all()):
+        return pd.to_numeric(values)
+    return values.map(str, na_action="ignore").astype("category")
 
 
 def _genes(parts: Sequence[Part], views: Sequence[View], which: str) -> pd.Index:

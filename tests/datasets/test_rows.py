@@ -8,7 +8,12 @@ from sclaws.datasets._rows import kept
 from sclaws.errors import DataError
 
 OBS = pd.DataFrame(
-    {"donor": ["d1", "d1", "d2", "d3"], "n": [1, 2, 1, 1], "kind": pd.Categorical(["b", None, "t", "b"])},
+    {
+        "donor": ["d1", "d1", "d2", "d3"],
+        "n": [1, 2, 1, 1],
+        "kind": pd.Categorical(["b", None, "t", "b"]),
+        "said": ["nan", "", "yes", "no"],
+    },
     index=list("wxyz"),
 )
 
@@ -20,6 +25,7 @@ OBS = pd.DataFrame(
         (["donor=d1", "donor=d2"], [], [1, 1, 1, 0]),  # values of a column are alternatives
         (["donor = d1", "n=1", "donor=d3"], [], [1, 0, 0, 1]),  # columns all hold
         ([], ["kind="], [1, 0, 1, 1]),  # an empty value is a missing one
+        ([], ["said="], [0, 0, 1, 1]),  # and so are the texts that one becomes in a file
         ([], ["donor=d1", "n=2"], [0, 0, 1, 1]),
         (["n=1"], ["kind=t"], [1, 0, 0, 1]),
     ],

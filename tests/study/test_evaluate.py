@@ -93,7 +93,7 @@ def test_a_further_data_set_trains_nothing(study: Path) -> None:
 
 
 def test_groups_of_data_that_are_tested_whole_are_cut_by_no_split(study: Path) -> None:
-    """Donors of the other data may be called as those of the corpus, whose split cuts them: nothing was learned there."""
+    """Donors of the other data may be called as those of the corpus, whose split cuts them: none was learned from."""
     words = study.read_text()
     at = words.rindex('column = "label"')
     study.write_text(words[:at] + 'column = "label", group = "donor"' + words[at + len('column = "label"') :])
@@ -123,6 +123,7 @@ SIGNALS = 'signals = { use = "obs", column = "label" }\n'
         (OTHER, f"{OTHER}\nfound = 2", StudyError, "found = 2 must be a share"),
         (OTHER, f"{OTHER}\nfind = 1", StudyError, "unknown key 'find'; did you mean 'found'"),
         (OTHER, 'path = "corpus.h5ad", name = "x" }', DataError, r"100% of the cells have the very counts.*drop = \["),
+        (OTHER, 'path = "corpus.h5ad" }', DataError, "100% of the cells have the very counts"),  # beside its own
         (f'{SIGNALS}scores = "probe"\n\n[[ev', f"{SIGNALS}\n[[ev", StudyError, "number 1: 'scores' is missing"),
         (f"{OTHER}\n{SIGNALS}", f"{OTHER}\n", StudyError, "number 2: score 'probe' compares with"),
         (f"{OTHER}\n{SIGNALS}", f"{OTHER}\n{SIGNALS.replace('label', 'lable')}", DataError, "did you mean 'label'"),

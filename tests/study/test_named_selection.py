@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from sclaws.errors import DataError, StudyError
-from sclaws.study import Study, named
+from sclaws.study import Study, fitting, named
+from sclaws.table import Table
 from sclaws.testing import counts
 
 NAME = "denadel-2026"
@@ -48,6 +49,20 @@ def test_columns_say_what_can_be_asked(files: dict[str, Path]) -> None:
     }  # fmt: skip
     assert "signals" not in screen
     assert {fit["y"] for fit in words["fit"]} == {"information", "knn_macro_f1", "avg_bio", "pearson_change"}
+    assert [fit["y"] for fit in words["fit"] if fit.get("baseline") == "none"] == ["pearson_change"]
+
+
+def test_responses_below_the_best_baseline_are_fitted_nevertheless(files: dict[str, Path]) -> None:
+    """On papalexi a head reaches .22 where the shift seen elsewhere has .31 (docs/scores.md), at all sizes."""
+    study = Study.named(NAME, files["corpus"], evaluate=[files["screen"]])
+    rows = [
+        {"run": f"{n}-{r}", "model": "pca", "signal": "none", "score": "perturbation", "metric": "pearson_change",
+         "value": 0.22 - 2 / n + 0.002 * r, "baseline": 0.31, "n_cells": n, "n_cells_level": n, "replicate": r}
+        for n in (50, 100, 200, 400, 800) for r in (0, 1)
+    ]  # fmt: skip
+    asked = [fit for fit in study.words["fit"] if fit["y"] == "pearson_change"]
+    fits, notes = fitting.fitted(Table(pd.DataFrame(rows)), asked, study.folder)
+    assert notes == [] and not fits.predictions["worse_than_baseline"].any()
 
 
 def test_shares_are_of_the_training_cells_and_schemes_of_the_blocks(files: dict[str, Path]) -> None:
@@ -100,7 +115,11 @@ def test_the_smoke_profile_says_where_typing_saturates(files: dict[str, Path], t
     ("change", "error", "match"),
     [
         ({"signals": ["cell=type"]}, StudyError, "kinds of this study: label"),
-        ({"signals": ["label=kind"]}, DataError, "--signal label=COLUMN"),
+        ({"signals": ["label=cel_type"]}, DataError, "did you mean 'cell_type'"),
+        ({"signals": ["study=stdy"]}, DataError, "did you mean 'study'"),
+        ({"signals": ["batch=doner"]}, DataError, "--signal batch=doner: no data to evaluate on"),
+        ({"signals": ["perturbation=stim"]}, DataError, "--signal perturbation=stim: no data"),
+        ({"signals": ["perturbation=donor"]}, DataError, "no value of obs\\['donor'\\] is called like a control"),
         ({"by": "patient"}, DataError, "--by patient: obs has no such column"),
     ],
 )
@@ -115,6 +134,8 @@ def test_data_that_no_task_can_be_read_from(files: dict[str, Path]) -> None:
     bare.write_h5ad("bare.h5ad")
     with pytest.raises(DataError, match=r"nothing in obs \(size\) is called like a cell type"):
         named.settled(NAME, files["corpus"], evaluate=[Path("bare.h5ad")])
+    with pytest.raises(DataError, match="--signal label=COLUMN"):
+        named.settled(NAME, Path("bare.h5ad"), evaluate=[files["typed"]])
     with pytest.raises(DataError, match=r"absent.h5ad does not exist"):
         named.settled(NAME, files["corpus"], evaluate=[Path("absent.h5ad")])
     with pytest.raises(StudyError, match="--evaluate is for denadel-2026"):

@@ -37,9 +37,9 @@ def _one(obs: pd.DataFrame, condition: str, word: str) -> tuple[str, np.ndarray]
         raise DataError(f'{word}: {condition!r} is not "column=value"')
     if column not in obs:
         raise DataError(f"{word}: obs has no column {column!r}; {did_you_mean(column, obs)}")
-    if not value:
-        return column, obs[column].isna().to_numpy()
     there = obs[column].astype(str)
+    if not value:  # as in signals, the texts that a missing value becomes in many a file are missing, too
+        return column, obs[column].isna().to_numpy() | there.isin(("nan", "NaN", "")).to_numpy()
     found = (there == value).to_numpy() & obs[column].notna().to_numpy()
     if not found.any():
         raise DataError(f"{word}: no cell has obs[{column!r}] = {value!r}; {did_you_mean(value, there.unique())}")

@@ -70,8 +70,8 @@ def _data(dataset: Spec, runs: Sequence[Run]) -> Iterator[str]:
     view = trials.whole(dataset)
     depth = f", {view.totals.mean():,.0f} per cell in the mean" if view.counts else ""
     yield f"{dataset.label}: {view.n_obs:,} cells x {view.n_vars:,} features{depth}"
-    for data in dict.fromkeys(run.dataset for run in runs):
-        yield from _tests(data, [run for run in runs if run.dataset == data])
+    for data in dict.fromkeys(run.evaluated for run in runs):  # None: the cells that the split keeps
+        yield from _tests(data or dataset, [run for run in runs if run.evaluated == data])
     for trial in dict.fromkeys(_bare(run.trial) for run in runs):
         mine = [run for run in runs if _bare(run.trial) == trial]
         own = [run for run in mine if run.evaluated is None]

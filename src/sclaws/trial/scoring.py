@@ -71,7 +71,7 @@ def estimates(run: Run, store: Store, trained: Trained | None) -> Mapping[str, E
 
 
 def _refuse_cut_groups(run: Run, built: Any, who: str) -> None:
-    """Raise ``DataError`` for groups that the split cuts; data of their own are tested whole, and no split cuts them."""
+    """Raise ``DataError`` for groups that the split cuts; data of their own are tested whole."""
     if run.evaluated is None and (by := getattr(built, "by", None)):
         refuse_cut_groups(data.parts(run.trial), by, who)
 
