@@ -4,8 +4,8 @@
     python benchmarks/gowri_2025.py cells-gowri-2025-laptop.sclaws ... [--figure docs/gowri_2025.svg]
 
 Reads tables and fits, and trains nothing. A claim that compares two parameters is answered yes or no where their
-logarithms differ by
-more than 1.96 of their joint standard error (from the 95 % intervals), and "cannot tell" otherwise.
+logarithms differ by more than 1.96 of their joint standard error (from the 95 % intervals), else "cannot tell".
+The figure has the curves that follow the law.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import pandas as pd
 from sclaws.table import Table
 
 GOOD = ("follows the law", "saturated")
+WINDOW = ([1e-3, 300], [1e-3, 2])  # of the figure: u/ū and the rescaled information
+TICKS = [1e-3, 1e-2, 0.1, 1, 10, 100]
 
 
 def main() -> None:
@@ -112,8 +114,8 @@ def _claims(fits: pd.DataFrame, frame: pd.DataFrame, signal: str) -> None:
 
 
 def _less(first: Any, second: Any, name: str) -> str:
-    if pd.isna(first[name]) or pd.isna(second[name]):
-        return "cannot tell (not identifiable)"
+    if not (first["verdict"].startswith(GOOD) and second["verdict"].startswith(GOOD)):
+        return "cannot tell (one of the two follows no law)"
     far = math.log(first[name] / second[name])
     widths = [math.log(row[f"{name}_high"] / row[f"{name}_low"]) / 3.92 for row in (first, second)]
     z = far / math.hypot(*widths)
@@ -122,7 +124,8 @@ def _less(first: Any, second: Any, name: str) -> str:
 
 
 def _collapsed(folder: Path, noise: pd.DataFrame) -> pd.DataFrame:
-    """Return u/ū and (4^I − 1)/(4^I_max − 1) of the points of every fitted curve."""
+    """Return u/ū and (4^I − 1)/(4^I_max − 1) of the points of every curve that follows the law."""
+    noise = noise[noise["verdict"].str.startswith(GOOD)]
     points = pd.read_csv(folder / "predictions.csv")
     points = points[points["law"] == "noise"]
     by = [c for c in ("signal", "model", "score") if c in noise and c in points]
@@ -137,13 +140,34 @@ def _collapsed(folder: Path, noise: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figure(points: pd.DataFrame) -> Any:
-    line = pd.DataFrame({"ratio": np.geomspace(points["ratio"].min(), points["ratio"].max(), 80)})
+    """Return a panel a study: means of replicates, networks before training hollow; its window holds nearly all."""
+    by = ["study", "signal", "x", "model", "ratio"]
+    means = points.rename(columns={"axis": "x"}).groupby(by)["scaled"].mean().reset_index()
+    means["network"] = means["model"].str.replace(r",? (un)?trained", "", regex=True)
+    means["state"] = np.where(means["model"].str.contains("untrained"), "before training", "as it is used")
+    inside = means["ratio"].between(*WINDOW[0]) & means["scaled"].between(*WINDOW[1])
+    print(f"figure: {means.groupby(by[:4]).ngroups} curves, {inside.sum()} of {len(means)} points in the window")
+    line = pd.DataFrame({"ratio": np.geomspace(*WINDOW[0], 80)})
     line["scaled"] = line["ratio"] / (1 + line["ratio"])
-    x = alt.X("ratio:Q").scale(type="log").title("u / ū")
-    y = alt.Y("scaled:Q").scale(type="log").title("(4^I − 1) / (4^I_max − 1)")
-    marks = alt.Chart(points[points["scaled"] > 0]).mark_point(filled=True, size=35, opacity=0.8)
-    dots = marks.encode(x=x, y=y, color=alt.Color("model:N"), shape=alt.Shape("study:N"))
-    return (alt.Chart(line).mark_line(color="black").encode(x=x, y=y) + dots).properties(width=520, height=360)
+    x = alt.X("ratio:Q").scale(type="log", domain=WINDOW[0]).title("u / ū").axis(values=TICKS, format="~g")
+    y = alt.Y("scaled:Q").scale(type="log", domain=WINDOW[1]).title("(4^I − 1) / (4^I_max − 1)")
+    y = y.axis(values=TICKS, format="~g")
+    hollow = alt.FillOpacity("state:N").scale(domain=["as it is used", "before training"], range=[0.8, 0]).title(None)
+    shown = means[inside][["study", "network", "state", "ratio", "scaled"]].round({"ratio": 4, "scaled": 4})
+    colour = alt.Color("network:N").scale(scheme="dark2").title(None)
+    fill = alt.Fill("network:N").scale(scheme="dark2").title(None)
+    dots = (
+        alt.Chart(shown)
+        .mark_point(size=22, strokeWidth=1)
+        .encode(x=x, y=y, color=colour, fill=fill, fillOpacity=hollow)
+    )
+    panels = []
+    for study in sorted(means["study"].unique()):
+        curve = alt.Chart(line).mark_line(color="black", strokeWidth=1).encode(x=x, y=y)
+        panels.append(
+            (curve + dots.transform_filter(alt.datum.study == study)).properties(title=study, width=210, height=170)
+        )
+    return alt.concat(*panels, columns=4).configure_axis(gridColor="#eee").configure_view(stroke="#ccc")
 
 
 if __name__ == "__main__":
