@@ -16,8 +16,9 @@ from sclaws.protocols import Floats, Param
 class SaturatingPower:
     """I(N) = I_∞ − (N/N_sat)^(−s): rises to I_∞, and the deficit is 1 at N = N_sat.
 
-    ``i_inf`` and the deficit in the unit of I (bits, F1, …), ``n_sat`` cells, ``s`` the exponent (Gowri et al. 2025, arXiv 2503.02726, cell-number scaling).
-    ``i_inf`` and ``n_sat`` are strongly correlated with ``s``: read the intervals, not the values alone.
+    ``i_inf`` and the deficit in the unit of I (bits, F1, …), ``n_sat`` cells, ``s`` the exponent (Gowri et al. 2025,
+    arXiv 2503.02726, cell-number scaling). ``i_inf`` and ``n_sat`` are strongly correlated with ``s``: read the
+    intervals, not the values alone.
     """
 
     version: ClassVar[int] = 1

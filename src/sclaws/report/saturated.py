@@ -37,7 +37,9 @@ def shown(found: Saturation, y: str = "value") -> Shown:
         tag("div", tag("h4", title), tag("div", id=f"saturated-{i}", cls="chart"))
         for i, (title, _) in enumerate(titled)
     ]
-    drawn = tag("section", tag("div", *places, cls="small-charts"), tag("p", f"{CAPTION}{cut}", cls="soft small"), cls="card")
+    drawn = tag(
+        "section", tag("div", *places, cls="small-charts"), tag("p", f"{CAPTION}{cut}", cls="soft small"), cls="card"
+    )
     return Shown(join(drawn, tag("p", RULE, cls="soft small"), _table(found)), tuple(made))
 
 
