@@ -1,10 +1,10 @@
 """One curve of a metric: where it saturates under each rule (:mod:`sclaws.saturation`), and how sure that is.
 
-Intervals of levels are from resamples. Replicates are drawn anew with replacement, the same at all levels where all have the
-same three or more, else at each level; their distance from the mean is widened by √(R/(R − 1)), because R of them
-scatter less about their own mean than about the truth. What the test cells have in common over replicates comes from
-the table's draws (:mod:`sclaws.multiplier`). One replicate without draws has no interval. Resamples of so few know too
-little of a mean (two of them hold it in 6 of 10 cases): intervals of means are Student's, of all levels' scatter.
+Intervals of levels are from resamples. Replicates are drawn anew with replacement, the same at all levels where all
+have the same three or more, else at each level; their distance from the mean is widened by √(R/(R − 1)), because R of
+them scatter less about their own mean than about the truth. What the test cells have in common over replicates comes
+from the table's draws (:mod:`sclaws.multiplier`). One replicate without draws has no interval. Resamples of so few know
+too little of a mean (two of them hold it in 6 of 10 cases): intervals of means are Student's, of all levels' scatter.
 """
 
 from __future__ import annotations
