@@ -144,16 +144,23 @@ def blocks(name: str, view: View, features: pd.Index, genes: Ints, device: str) 
 
 # ── what a trained one does ──────────────────────────────────────────────────────────────────────────────────────────
 class Trained(Protocol):
-    """A trained model: ``weights`` of a network on ``genes`` (g,), positions in ``features`` (p,)."""
+    """What is asked of a trained model."""
 
     @property
-    def features(self) -> pd.Index: ...
+    def features(self) -> pd.Index:
+        """The features (p,) that it was trained on."""
+
     @property
-    def genes(self) -> Ints: ...
+    def genes(self) -> Ints:
+        """Which of them it reads (g,)."""
+
     @property
-    def weights(self) -> Arrays: ...
+    def weights(self) -> Arrays:
+        """Its weights, by name."""
+
     @property
-    def context(self) -> Context: ...
+    def context(self) -> Context:
+        """The device and the threads that it works with."""
 
 
 def tensors(arrays: Arrays, device: str) -> Weights:
