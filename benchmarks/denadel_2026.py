@@ -7,8 +7,9 @@
 FOLDER holds kang12k, pbmc_facs, cite_pbmc10k, pbmc5k_rna_only and papalexi as h5ad. Four donors of kang12k train and
 four others are typed and integrated. Types of the sorted cells are called as those of kang12k; cells of the two files
 without types get the type that most of 15 neighbours have among labelled training cells, on 30 principal components of
-the common genes: so re-weighting there is by *predicted* types. No cell that is typed, integrated or perturbed has a
-part in them; the corpus's own test cells do, and half of them have such a type, which is easier to find again.
+the common genes: so re-weighting there is by *predicted* types. So is typing of the corpus's own test
+cells, which have a part in the prediction, too: principal components get back what they gave. The four donors that are
+typed keep the types of their authors, and have no part in it.
 """
 
 from __future__ import annotations

@@ -57,9 +57,9 @@ def test_it_is_spearmans_with_ties():
 def test_models_differ_in_both_and_within_them_is_nothing():
     """Simpson's paradox: over all trials a strong correlation, within models none."""
     rng = np.random.default_rng(0)
-    parts = [table(k + 0.1 * rng.random(30), -k + 0.1 * rng.random(30), f"model {k}") for k in range(4)]
-    found = rows(pd.concat(parts, ignore_index=True))
-    assert found.loc[ALL, "verdict"] == "better together" and found.loc[ALL, "rho"] < -0.9
+    parts = [table(k + 0.1 * rng.random(30), k + 0.1 * rng.random(30), f"model {k}") for k in range(4)]
+    found = rows(pd.concat(parts, ignore_index=True).replace({"metric": {"loss": "gain"}}))
+    assert found.loc[ALL, "verdict"] == "better together" and found.loc[ALL, "rho"] > 0.9
     assert found.loc[WITHIN, "low"] < 0 < found.loc[WITHIN, "high"] and abs(found.loc[WITHIN, "rho"]) < 0.2
     each = found.drop([ALL, WITHIN])
     assert list(each.index) == [f"model {k}" for k in range(4)]
@@ -69,9 +69,19 @@ def test_models_differ_in_both_and_within_them_is_nothing():
 def test_models_may_hide_what_is_within_them():
     """The other way round: within each model the loss says all, and over all nothing."""
     x = np.linspace(0, 1, 20)
-    found = rows(pd.concat([table(x + k, 1 - x + k, f"model {k}") for k in range(8)], ignore_index=True))
+    parts = [table(x + k, 1 - x + k, f"model {k}") for k in range(8)]
+    found = rows(pd.concat(parts, ignore_index=True).replace({"metric": {"loss": "gain"}}))
     assert found.loc[WITHIN, "rho"] == pytest.approx(-1)
     assert found.loc[ALL, "rho"] > 0.5
+
+
+def test_losses_of_several_models_are_not_ranked_together():
+    """One in bits of a count, one of a density: over both, the worse may have the smaller number."""
+    x = np.arange(12.0)
+    parts = [table(-x, x, "counts"), table(-x - 100, x, "density"), table(x[:3], x[:3], "few")]
+    assert list(rows(pd.concat(parts, ignore_index=True)).index) == [WITHIN, "counts", "density"]
+    assert list(rows(pd.concat(parts[1:], ignore_index=True)).index) == [WITHIN, "density"]
+    assert list(rows(parts[0]).index) == [ALL]
 
 
 def test_a_precise_nothing_is_told_from_not_knowing():

@@ -35,7 +35,8 @@ ALL, WITHIN = "all", "within models"
 LEAST = 8  # trials
 DRAWS = 500
 WEAK = 0.3  # a correlation that leaves nine tenths of the ranks' variance unexplained
-FIRST = ("loss", "gain", "information")  # what laws are fitted to, in this order; whatever else comes after
+LOSS = "loss"  # in the unit of a model's likelihood: models cannot be ranked by it
+FIRST = (LOSS, "gain", "information")  # what laws are fitted to, in this order; whatever else comes after
 CELLS = ("dataset", "split", "scheme", "replicate")
 
 
@@ -43,7 +44,8 @@ def agreement(table: Table, lower: Collection[str] | None = None, *, seed: int =
     """Return a row for each two measures and all models, within them, and each model, with ``COLUMNS``.
 
     Rows need columns trial, metric and value; there must be eight trials with both measures, neither of them constant.
-    Loss and gain of one score are left out: one is the other, turned round. ``lower`` names the metrics that are better
+    Loss and gain of one score are left out: one is the other, turned round. So is a loss over all of several models:
+    losses of different likelihoods cannot be ranked, and the gain can. ``lower`` names the metrics that are better
     when smaller, instead of :func:`sclaws.table.falls`. ``helpful`` says whether ``rho`` has the sign with which
     both are better together; ``verdict`` "better together" or "one at the cost of the other" when the interval leaves
     out 0, "weak or none" when it lies within ±.3, else "cannot tell". ``seed`` fixes the bootstrap.
@@ -123,11 +125,13 @@ def _pair(
     x, y = wide.values[:, wide.measures[one]], wide.values[:, wide.measures[two]]
     both = np.isfinite(x) & np.isfinite(y)
     models = [m for m in sorted(set(wide.model[both])) if (both & (wide.model == m)).sum() >= LEAST]
-    asked = [(ALL, both, np.zeros(len(x), dtype=int))]
+    together = np.zeros(len(x), dtype=int)
+    asked = [(ALL, both, together)]
     if len(set(wide.model[both])) > 1:
+        asked = [] if LOSS in (one[-1], two[-1]) else asked
         inside = np.isin(wide.model, models)
-        asked += [(WITHIN, both & inside, np.unique(wide.model, return_inverse=True)[1])] if len(models) > 1 else []
-        asked += [(m, both & (wide.model == m), asked[0][2]) for m in models]
+        asked += [(WITHIN, both & inside, np.unique(wide.model, return_inverse=True)[1])]
+        asked += [(m, both & (wide.model == m), together) for m in models]
     for name, some, group in asked:
         if some.sum() >= LEAST:
             found = correlation(x[some], y[some], group[some], wide.cluster[some], np.random.default_rng(seed))

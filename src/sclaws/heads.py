@@ -114,8 +114,9 @@ def fit(
 ) -> Head:
     """Train a head on what ``features`` gives of n cells, and in place ``below``, the tensors that make it, by name.
 
-    ``y`` (n,) codes 0..K-1, ``ids`` (n,) of the cells. A tenth of every class is kept aside; without such cells (under
-    ten a class) training goes on to the end. ``ModelError`` where the loss is no longer finite.
+    ``y`` (n,) codes 0..K-1, ``ids`` (n,) of the cells. A tenth of the cells, of all classes alike, is kept
+    aside; without such cells (under ten in all, or classes of one) training goes on to the end. ``ModelError`` where
+    the loss is no longer finite.
     """
     import torch
 

@@ -57,6 +57,13 @@ def test_a_flat_curve_is_called_flat_and_short_ones_stay_blank():
     assert "underpowered" in short["law_verdict"] and math.isnan(short["law_at"])
 
 
+def test_a_limit_of_f1_is_not_in_bits():
+    """Slow and noisy, so that the end cannot be seen: the verdict names the limit that there is of it."""
+    found = judged(curve("pca", 1 - (CELLS / 5) ** -0.1, sd=0.03))
+    verdict = found.loc[("pca", "f1"), "law_verdict"]
+    assert "i_inf > " in verdict and "bits" not in verdict
+
+
 def test_without_a_curve_with_points_enough_all_is_blank():
     row = judged(curve("short", RISING).iloc[:2]).iloc[0]
     assert (row["law"], row["law_verdict"]) == ("", "") and math.isnan(row["law_at"])

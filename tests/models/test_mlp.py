@@ -1,6 +1,7 @@
 """The perceptrons against torch's own modules with the same weights; what is trained on."""
 
 import itertools
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -121,17 +122,30 @@ def test_at_most_a_thousand_validation_cells_decide():
 def test_what_cannot_be_is_named(parts):
     with pytest.raises(ModelError, match="it: 1 training cells; 2 are needed"):
         _mlp.prepared("it", parts.train.take([0]), parts.valid, 30, 0)
-    with pytest.raises(PluginError, match="it: lr = 0 must be above 0"):
-        _mlp.refuse("it", {"lr": 0}, (4,), "all")
-    with pytest.raises(PluginError, match=r"it: widths = \(4, 0\) must be at least one layer"):
-        _mlp.refuse("it", {}, (4, 0), "all")
-    with pytest.raises(PluginError, match='it: n_genes = 0 must be above 0, or "all"'):
-        _mlp.refuse("it", {}, (4,), 0)
-    for value in (-0.1, 1.0):
-        with pytest.raises(PluginError, match="it: dropout = .* must lie between 0 and 1"):
-            _mlp.share("it", "dropout", value)
-    with pytest.raises(PluginError, match="it: rate = 0 must lie between 0 and 1"):
-        _mlp.share("it", "rate", 0, none=False)
+
+
+FIELDS = {"dim": 2, "max_updates": 9, "lr": 1.0, "check_every": 1, "patience": 1, "weight_decay": 0.0, "dropout": 0.0,
+          "widths": (4,), "n_genes": "all", "margin": 1.0, "l1": 0.0, "rate": 0.0}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("lr", 0, "lr = 0 must be above 0"),
+        ("margin", float("nan"), "margin = nan must be above 0"),
+        ("weight_decay", -1, "weight_decay = -1 must not be below 0"),
+        ("l1", float("nan"), "l1 = nan must not be below 0"),
+        ("dropout", -0.1, "dropout = -0.1 must lie between 0 and 1"),
+        ("rate", 1.0, "rate = 1.0 must lie between 0 and 1"),
+        ("widths", (4, 0), r"widths = \(4, 0\) must be at least one layer"),
+        ("n_genes", 0, 'n_genes = 0 must be above 0, or "all"'),
+    ],
+)
+def test_fields_that_cannot_be_are_named(field, value, told):
+    kinds = {"above": ("margin",), "not_below": ("l1",), "shares": ("rate",)}
+    _mlp.refuse("it", SimpleNamespace(**FIELDS), **kinds)
+    with pytest.raises(PluginError, match=f"it: {told}"):
+        _mlp.refuse("it", SimpleNamespace(**FIELDS | {field: value}), **kinds)
 
 
 def test_a_look_at_validation_cells_is_an_epoch_at_least():

@@ -73,9 +73,21 @@ def test_a_model_has_one_colour_in_all_charts_though_some_lack_it(found):
     assert colours[0] == colours[1] and colours[0]["domain"] == ["pca", "scvi"]
 
 
-def test_many_rows_are_cut(found):
+def test_many_rows_are_folded(found):
     many = Saturation(pd.concat([found.frame] * 20, ignore_index=True), found.points, found.rows, found.by)
-    assert "… and 100 curves more, in saturation.csv" in plain(saturated._table(many))
+    made = saturated._table(many)
+    assert "160 curves: the table" in plain(made)
+    assert "<details" in made and made.count("<tr") == 161
+    assert "<details" not in saturated._table(found)
+
+
+def test_no_chart_is_left_out_without_a_word(found, monkeypatch):
+    assert "chart more" not in plain(saturated.shown(found).section)
+    monkeypatch.setattr(saturated, "MOST", 1)
+    shown = saturated.shown(found)
+    assert len(shown.charts) == 1
+    assert "1 chart more would be of further metrics" in plain(shown.section)
+    assert "1 chart more" in saturated.svg(found)
 
 
 def test_the_page_has_the_section_only_if_there_is_something_to_say(found):

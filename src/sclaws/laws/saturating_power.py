@@ -14,11 +14,11 @@ from sclaws.protocols import Floats, Param
 
 @dataclass(frozen=True)
 class SaturatingPower:
-    """I(N) = I_∞ − (N/N_sat)^(−s): rises to I_∞, and the deficit is 1 (a bit, of information) at N = N_sat.
+    """I(N) = I_∞ − (N/N_sat)^(−s): rises to I_∞, and the deficit is 1 at N = N_sat.
 
-    ``i_inf`` in the unit of the measure, bits or a score; ``n_sat`` cells, ``s`` the exponent (Gowri et al. 2025, arXiv
-    2503.02726, cell-number scaling). ``i_inf`` and ``n_sat`` are strongly correlated with ``s``: read the intervals,
-    not the values alone.
+    ``i_inf`` and the deficit in the unit of I (bits, F1, …), ``n_sat`` cells, ``s`` the exponent (Gowri et al. 2025,
+    arXiv 2503.02726, cell-number scaling). ``i_inf`` and ``n_sat`` are strongly correlated with ``s``: read the
+    intervals, not the values alone.
     """
 
     version: ClassVar[int] = 1
@@ -33,12 +33,12 @@ class SaturatingPower:
     source: ClassVar[str] = "Gowri, Sadalski, Yin, Klein 2025, arXiv 2503.02726"
 
     def predict(self, x: Mapping[str, Floats], theta: Mapping[str, Floats]) -> Floats:
-        """Return bits for ``x["cells"]`` > 0 and ``theta``; arrays broadcast."""
+        """Return the information for ``x["cells"]`` > 0 and ``theta``; arrays broadcast."""
         ratio = np.log(x["cells"]) - np.log(theta["n_sat"])
         return np.asarray(theta["i_inf"] - np.exp(-theta["s"] * ratio))
 
     def inverse(self, y: Floats, theta: Mapping[str, Floats]) -> Floats:
-        """Return the number of cells at which the information is ``y`` bits; infinite for ``y`` ≥ I_∞."""
+        """Return the number of cells at which the information is ``y``; infinite for ``y`` ≥ I_∞."""
         deficit = np.asarray(theta["i_inf"] - np.asarray(y))
         with np.errstate(divide="ignore", invalid="ignore"):
             cells = theta["n_sat"] * np.power(deficit, -1 / np.asarray(theta["s"]))

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,12 @@ from scipy import sparse
 
 from sclaws.errors import ModelError, PluginError
 from sclaws.hashing import ranked
-from sclaws.models import _checkpoint, _encoder, _stack
+from sclaws.models import _adapting, _checkpoint, _encoder, _stack, _training
 from sclaws.models._batches import Cells, scaled
 from sclaws.models._encoder import Drop, keep
 from sclaws.models._normalise import aligned, checked, read_counts, totals, variable_genes
 from sclaws.models._stack import Arrays, Weights
-from sclaws.protocols import Block, Ints, View
+from sclaws.protocols import Block, Context, Floats, Ints, View
 
 BLOCK = 2048  # cells at once when nothing is learned
 _VALIDATION = 1000  # cells at most that decide when to stop
@@ -32,6 +32,7 @@ _SLOPE = 0.25  # of a PReLU at its start, as in torch
 _MOMENTUM, _EPSILON = 0.1, 1e-5  # of a batch normalisation, as in torch
 
 Shapes = Mapping[str, tuple[int, ...]]
+Coordinates: TypeAlias = Callable[[Weights, Any], Any]  # values (1, B, g) -> (B, d) tensor
 
 
 # ── the network ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,43 +142,81 @@ def blocks(name: str, view: View, features: pd.Index, genes: Ints, device: str) 
         yield scaled(*cells.batch(np.arange(counts.shape[0])[None])), here
 
 
+# ── what a trained one does ──────────────────────────────────────────────────────────────────────────────────────────
+class Trained(Protocol):
+    """What is asked of a trained model."""
+
+    @property
+    def features(self) -> pd.Index:
+        """The features (p,) that it was trained on."""
+
+    @property
+    def genes(self) -> Ints:
+        """Which of them it reads (g,)."""
+
+    @property
+    def weights(self) -> Arrays:
+        """Its weights, by name."""
+
+    @property
+    def context(self) -> Context:
+        """The device and the threads that it works with."""
+
+
 def tensors(arrays: Arrays, device: str) -> Weights:
     """Return a trained model's weights on the device, to be looked at alone."""
     return {name: w.requires_grad_(False) for name, w in _stack.stacked([arrays], device).items()}
 
 
-def learning(arrays: Arrays, device: str) -> Weights:
-    """Return a trained model's weights on the device, to be trained further; moving averages have no gradient."""
-    still = ("norm.mean", "norm.variance")
-    return {name: w.requires_grad_(not name.endswith(still)) for name, w in _stack.stacked([arrays], device).items()}
+def embedding(name: str, trained: Trained, coordinates: Coordinates, view: View) -> Floats:
+    """Return the (n, d) float32 coordinates of the view's cells."""
+    import torch
+
+    with _training.quiet(trained.context, name), torch.no_grad():
+        weights = tensors(trained.weights, trained.context.device)
+        some = blocks(name, view, trained.features, trained.genes, trained.context.device)
+        parts = [coordinates(weights, values) for values, _ in some]
+        nothing = torch.zeros(1, 0, len(trained.genes), device=trained.context.device)
+        return np.asarray(torch.cat(parts or [coordinates(weights, nothing)]).cpu().numpy())
 
 
-def reader(name: str, features: pd.Index, genes: Ints, device: str) -> Callable[[View], Callable[[Ints], Any]]:
-    """Return what makes of a view a function from positions of its cells to their values (1, b, g)."""
+def adapted(
+    name: str, trained: Trained, coordinates: Coordinates, view: View, y: Ints, *, seed: int, frozen: bool
+) -> _adapting.AdaptedNetwork:
+    """Return a copy with a classifier on the coordinates; moving averages of normalisations stay as they are."""
+    device, weights = trained.context.device, _stack.stacked([trained.weights], trained.context.device)
+    for key, weight in weights.items():
+        weight.requires_grad_(not key.endswith(("norm.mean", "norm.variance")))
 
-    def read(view: View) -> Callable[[Ints], Any]:
-        counts = read_counts(aligned(view, features, name), name)
-        cells = Cells.of([counts[:, genes]], [totals(counts)], device)
-        return lambda rows: scaled(*cells.batch(np.asarray(rows)[None]))
+    def read(cells: View) -> Callable[[Ints], Any]:
+        counts = read_counts(aligned(cells, trained.features, name), name)
+        some = Cells.of([counts[:, trained.genes]], [totals(counts)], device)
+        return lambda rows: scaled(*some.batch(np.asarray(rows)[None]))
 
-    return read
-
-
-def refuse(name: str, positive: Mapping[str, float], widths: Sequence[int], n_genes: int | Literal["all"]) -> None:
-    """Raise ``PluginError`` for fields that cannot be."""
-    for field, value in positive.items():
-        if not value > 0:
-            raise PluginError(f"{name}: {field} = {value} must be above 0")
-    if not widths or min(widths) < 1:
-        raise PluginError(f"{name}: widths = {tuple(widths)} must be at least one layer, each above 0")
-    if n_genes != "all" and n_genes < 1:
-        raise PluginError(f'{name}: n_genes = {n_genes} must be above 0, or "all"')
+    return _adapting.adapted(weights, read, coordinates, view, y, seed=seed, frozen=frozen, context=trained.context)
 
 
-def share(name: str, field: str, value: float, *, none: bool = True) -> None:
-    """Raise ``PluginError`` unless the field lies below 1 and above 0, or is 0 where ``none`` allows."""
-    if not (0 <= value < 1 and (none or value > 0)):
-        raise PluginError(f"{name}: {field} = {value} must lie between 0 and 1")
+# ── its fields ───────────────────────────────────────────────────────────────────────────────────────────────────────
+def refuse(
+    name: str, model: Any, *, above: Sequence[str] = (), not_below: Sequence[str] = (), shares: Sequence[str] = ()
+) -> None:
+    """Raise ``PluginError`` for fields that cannot be: those that both models have, and the named ones.
+
+    ``above`` 0, ``not_below`` 0, and ``shares``: 0 or more, and below 1.
+    """
+    for field in ("dim", "max_updates", "lr", "check_every", "patience", *above):
+        if not getattr(model, field) > 0:
+            raise PluginError(f"{name}: {field} = {getattr(model, field)} must be above 0")
+    for field in ("weight_decay", *not_below):
+        if not getattr(model, field) >= 0:
+            raise PluginError(f"{name}: {field} = {getattr(model, field)} must not be below 0")
+    for field in ("dropout", *shares):
+        if not 0 <= getattr(model, field) < 1:
+            raise PluginError(f"{name}: {field} = {getattr(model, field)} must lie between 0 and 1")
+    if not model.widths or min(model.widths) < 1:
+        raise PluginError(f"{name}: widths = {tuple(model.widths)} must be at least one layer, each above 0")
+    if model.n_genes != "all" and model.n_genes < 1:
+        raise PluginError(f'{name}: n_genes = {model.n_genes} must be above 0, or "all"')
 
 
 def checks(check_every: int, cells: int, batch: int) -> int:

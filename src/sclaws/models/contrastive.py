@@ -24,7 +24,6 @@ from sclaws.protocols import Context, Floats, Ints, View
 
 NAME = "contrastive"
 _CONTEXT = Context(Path())
-_MOVING = ("norm.mean", "norm.variance")  # averages that are not learned
 
 
 @dataclass(frozen=True)
@@ -79,17 +78,11 @@ class Contrastive:
     }  # fmt: skip
 
     def __post_init__(self) -> None:
-        names = ("dim", "margin", "max_updates", "lr", "check_every", "patience")
-        _mlp.refuse(NAME, {name: getattr(self, name) for name in names}, self.widths, self.n_genes)
-        for name in ("dropout", "input_dropout"):
-            _mlp.share(NAME, name, getattr(self, name))
+        _mlp.refuse(NAME, self, above=("margin",), not_below=("l1",), shares=("input_dropout",))
         if not 0 <= self.triplet_weight <= 1:
             raise PluginError(f"{NAME}: triplet_weight = {self.triplet_weight} must lie between 0 and 1")
         if self.batch_size < 3:
             raise PluginError(f"{NAME}: batch_size = {self.batch_size} must be at least 3, the cells of a triplet")
-        for name in ("weight_decay", "l1"):
-            if getattr(self, name) < 0:
-                raise PluginError(f"{NAME}: {name} = {getattr(self, name)} must not be below 0")
 
     def shapes(self, genes: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all weights for this many genes, by name."""
@@ -223,20 +216,11 @@ class TrainedContrastive:
 
     def embed(self, view: View) -> Floats:
         """Return (n, dim) float32 rows of length 1."""
-        import torch
-
-        parts = [np.empty((0, self.model.dim), dtype=np.float32)]
-        with _training.quiet(self.context, NAME), torch.no_grad():
-            weights = _mlp.tensors(self.weights, self.context.device)
-            for values, _ in _mlp.blocks(NAME, view, self.features, self.genes, self.context.device):
-                parts.append(embedded(weights, values)[0].cpu().numpy())
-        return np.concatenate(parts)
+        return _mlp.embedding(NAME, self, _coordinates, view)
 
     def adapt(self, view: View, y: Ints, *, seed: int, frozen: bool) -> _adapting.AdaptedNetwork:
         """Return a copy with a classifier on the embedding; see ``protocols.Adapted``."""
-        weights = _mlp.learning(self.weights, self.context.device)
-        read = _mlp.reader(NAME, self.features, self.genes, self.context.device)
-        return _adapting.adapted(weights, read, _coordinates, view, y, seed=seed, frozen=frozen, context=self.context)
+        return _mlp.adapted(NAME, self, _coordinates, view, y, seed=seed, frozen=frozen)
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

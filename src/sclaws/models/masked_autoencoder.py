@@ -66,13 +66,9 @@ class MaskedAutoencoder:
     }  # fmt: skip
 
     def __post_init__(self) -> None:
-        names = ("dim", "max_updates", "batch_size", "lr", "check_every", "patience")
-        _mlp.refuse(NAME, {name: getattr(self, name) for name in names}, self.widths, self.n_genes)
-        _mlp.share(NAME, "mask_rate", self.mask_rate, none=False)
-        _mlp.share(NAME, "dropout", self.dropout)
-        for name in ("weight_decay", "min_delta"):
-            if getattr(self, name) < 0:
-                raise PluginError(f"{NAME}: {name} = {getattr(self, name)} must not be below 0")
+        _mlp.refuse(NAME, self, above=("batch_size",), not_below=("min_delta",))
+        if not 0 < self.mask_rate < 1:
+            raise PluginError(f"{NAME}: mask_rate = {self.mask_rate} must lie between 0 and 1")
 
     def shapes(self, genes: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all weights for this many genes, by name."""
@@ -228,14 +224,7 @@ class TrainedMaskedAutoencoder:
 
     def embed(self, view: View) -> Floats:
         """Return (n, dim) float32: what the encoder makes of the whole cell, nothing hidden or scaled."""
-        import torch
-
-        parts = [np.empty((0, self.model.dim), dtype=np.float32)]
-        with _training.quiet(self.context, NAME), torch.no_grad():
-            weights = _mlp.tensors(self.weights, self.context.device)
-            for values, _ in self._blocks(view):
-                parts.append(_mlp.forward(weights, "down", values)[0].cpu().numpy())
-        return np.concatenate(parts)
+        return _mlp.embedding(NAME, self, _coordinates, view)
 
     def losses(self, view: View, *, seed: int, genes: pd.Index | None = None) -> NDArray[np.float64]:
         """Return (n,) bits per hidden gene of each cell: of a normal density about what the network foretells.
@@ -258,7 +247,7 @@ class TrainedMaskedAutoencoder:
         parts, device, rate = [np.empty(0)], self.context.device, self.model.mask_rate
         with _training.quiet(self.context, NAME), torch.no_grad():
             weights, out = _mlp.tensors(self.weights, device), torch.from_numpy(self.mean).to(device)
-            for values, block in self._blocks(view):
+            for values, block in _mlp.blocks(NAME, view, self.features, self.genes, device):
                 masked = hidden(block.cell_ids, block.feature_ids, seed, rate)
                 masked[:, counted] |= hidden(block.cell_ids, block.feature_ids[counted], seed, rate)
                 if not baseline:
@@ -269,14 +258,9 @@ class TrainedMaskedAutoencoder:
                 parts.append((found * asked).sum(axis=1) / asked.sum(axis=1))
         return np.concatenate(parts)
 
-    def _blocks(self, view: View) -> Any:
-        return _mlp.blocks(NAME, view, self.features, self.genes, self.context.device)
-
     def adapt(self, view: View, y: Ints, *, seed: int, frozen: bool) -> _adapting.AdaptedNetwork:
         """Return a copy with a classifier on the embedding; see ``protocols.Adapted``."""
-        weights = _mlp.learning(self.weights, self.context.device)
-        read = _mlp.reader(NAME, self.features, self.genes, self.context.device)
-        return _adapting.adapted(weights, read, _coordinates, view, y, seed=seed, frozen=frozen, context=self.context)
+        return _mlp.adapted(NAME, self, _coordinates, view, y, seed=seed, frozen=frozen)
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

@@ -13,8 +13,8 @@ from sclaws.report.charts import Scale, Spec
 from sclaws.report.markup import Html, Shown, cell, join, table, tag
 from sclaws.saturation import RULES, Saturation
 
-MOST = 12  # charts
-ROWS = 60  # of the table; the file has them all
+MOST = 40  # charts
+ROWS = 60  # of the table that are seen at once; beyond, it is folded
 HEIGHT = 210
 DASHES = ([1, 0], [5, 3], [2, 3], [8, 3, 2, 3])
 FIELDS = ("model", "scheme", "kind", "x", "y", "low", "high", "text")
@@ -31,20 +31,30 @@ RULE = (
 
 def shown(found: Saturation, y: str = "value") -> Shown:
     """Return the section with a chart for each metric and evaluation, and a row a curve."""
-    titled = list(panels(found, y))
+    titled, cut = _some(found, y)
     made = [{"id": f"saturated-{i}", **chart} for i, (_, chart) in enumerate(titled)]
     places = [
         tag("div", tag("h4", title), tag("div", id=f"saturated-{i}", cls="chart"))
         for i, (title, _) in enumerate(titled)
     ]
-    drawn = tag("section", tag("div", *places, cls="small-charts"), tag("p", CAPTION, cls="soft small"), cls="card")
+    drawn = tag(
+        "section", tag("div", *places, cls="small-charts"), tag("p", f"{CAPTION}{cut}", cls="soft small"), cls="card"
+    )
     return Shown(join(drawn, tag("p", RULE, cls="soft small"), _table(found)), tuple(made))
 
 
 def svg(found: Saturation, y: str = "value") -> str:
     """Return the charts side by side as SVG, the caption below."""
-    made = [(title, chart["spec"], chart["data"]["levels"]) for title, chart in panels(found, y)]
-    return small_charts.side_by_side(made, CAPTION)
+    titled, cut = _some(found, y)
+    made = [(title, chart["spec"], chart["data"]["levels"]) for title, chart in titled]
+    return small_charts.side_by_side(made, f"{CAPTION}{cut}")
+
+
+def _some(found: Saturation, y: str) -> tuple[list[tuple[str, dict[str, Any]]], str]:
+    """Return the first charts, and a sentence where there are more."""
+    titled = list(panels(found, y))
+    more = len(titled) - MOST
+    return titled[:MOST], f" {words.count(more, 'chart')} more would be of further metrics." if more > 0 else ""
 
 
 # ── charts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -54,9 +64,7 @@ def panels(found: Saturation, y: str = "value") -> Iterator[tuple[str, dict[str,
     varying = [c for c in by if found.frame[c].nunique(dropna=False) > 1]
     grouped = found.points.groupby(by, dropna=False, sort=True, observed=True) if by else [((), found.points)]
     ends = found.frame.set_index(list(found.by))["mean"].to_dict() if found.by else {(): found.frame["mean"].iloc[0]}
-    for number, (key, rows) in enumerate(grouped):
-        if number == MOST:
-            return
+    for key, rows in grouped:
         named = dict(zip(by, key, strict=True))
         shown = [words.name(words.level(named[c])) for c in varying if named[c] != "none"]  # no signal
         title = " · ".join(shown) or str(named.get("metric", y))
@@ -105,10 +113,9 @@ def _table(found: Saturation) -> Html:
     by = [c for c in found.by if frame[c].nunique(dropna=False) > 1] or list(found.by[:1])
     laws = ["law says", "law is within the share at"] if "law_verdict" in frame else []
     heads = [*map(words.column, by), "all", "best mean", "published rule", "mean", "gain", *laws]
-    rows = [_row(row, by, bool(laws)) for row in frame.head(ROWS).to_dict("records")]
-    more = len(frame) - ROWS
-    rest = tag("p", f"… and {words.count(more, 'curve')} more, in saturation.csv.", cls="soft small")
-    return join(table(heads, rows, sortable=True), rest if more > 0 else None)
+    whole = table(heads, [_row(row, by, bool(laws)) for row in frame.to_dict("records")], sortable=True)
+    folded = tag("details", tag("summary", f"{words.count(len(frame), 'curve')}: the table"), whole)
+    return folded if len(frame) > ROWS else whole
 
 
 def _row(row: Mapping[Any, Any], by: Sequence[str], laws: bool) -> list[Html]:

@@ -21,7 +21,7 @@ MEANINGS = {
     "i_max": "the ceiling: what this model would know if the measurement were perfect",
     "u_bar": "the depth at which the model comes within half a bit of its ceiling",
     "i_inf": "what this model would know with unlimited training cells",
-    "n_sat": "the number of training cells at which one bit is still missing",
+    "n_sat": "the number of training cells at which 1 of the unit (one bit, say) is still missing",
     "s": "how fast the missing information shrinks with more cells",
     "alpha": "how fast the loss falls with size",
     "a": "the size of the part that can still be gained",
