@@ -10,6 +10,7 @@ import pytest
 
 from sclaws.errors import DataError, StudyError
 from sclaws.study import Study, fitting, named
+from sclaws.study.named_selection import _models
 from sclaws.table import Table
 from sclaws.testing import counts
 
@@ -74,6 +75,16 @@ def test_shares_are_of_the_training_cells_and_schemes_of_the_blocks(files: dict[
     assert [model["n_hidden"] for model in sizes["models"]] == [64, 256, 512]  # .5, 2 and 4 times scVI's 128
     assert sizes["levels"] == uniform["levels"] and "axes" not in sizes
     assert baselines["models"][0]["use"] == "hvg" and all(model["untrained"] for model in baselines["models"][1:])
+
+
+def test_published_networks_take_as_many_steps_as_published(files: dict[str, Path]) -> None:
+    """Of 22.2 million cells 80 % train: 40 epochs of 1,024; 3 epochs of 1 % of them by 18 x 8 (paper C)."""
+    made = _models("kind", None, 17.8e6)["paper_models"]
+    asked = {each["use"]: each for each in tomllib.loads(f"models = {made}")["models"]}
+    assert asked["scvi"]["max_updates"] == pytest.approx(695_000, rel=0.001)
+    assert asked["geneformer"]["max_updates"] * 144 == pytest.approx(3 * 178_000, rel=0.001)
+    few = settled(files, "typed")["profiles"]["paper"]["models"]
+    assert next(each for each in few if each["use"] == "scvi")["max_updates"] == 2000
 
 
 def test_as_many_models_are_planned_as_were_published(files: dict[str, Path]) -> None:
