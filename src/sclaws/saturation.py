@@ -93,7 +93,7 @@ def saturate(
     replicate = None if replicate == REPLICATE and REPLICATE not in table.frame else replicate
     frame = table.points([x], y, by, replicate)
     place = f"{x}_level" if f"{x}_level" in frame else x
-    frame = _with_whole(frame, place, by, whole) if "scheme" in by and whole is not None else frame
+    frame = with_whole(frame, place, by, whole) if "scheme" in by and whole is not None else frame
     made, points, used = [], [], []
     for curve, rows in _groups(frame, by):
         trained = rows[rows[place] > 0]
@@ -142,8 +142,12 @@ def _groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, 
         yield dict(zip(by, key, strict=True)), rows
 
 
-def _with_whole(frame: pd.DataFrame, place: str, by: Sequence[str], whole: float) -> pd.DataFrame:
-    """Return the rows, those at the whole copied to the schemes that have none of their own."""
+def with_whole(frame: pd.DataFrame, place: str, by: Sequence[str], whole: float) -> pd.DataFrame:
+    """Return the rows, those at the level ``whole`` copied to the schemes that have none of their own.
+
+    All cells are the same cells, whatever the ``scheme`` by which fewer are chosen, and are trained on once. ``by`` are
+    the columns that tell curves apart, ``place`` is that of the levels.
+    """
     more = []
     for _, rows in _groups(frame, [c for c in by if c != "scheme"]):
         at = rows[rows[place] == whole]

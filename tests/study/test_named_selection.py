@@ -1,5 +1,6 @@
 """The named study of what to learn from: tasks are read off the data, shares off the corpus; the smoke profile runs."""
 
+import math
 import tomllib
 from pathlib import Path
 
@@ -64,6 +65,20 @@ def test_responses_below_the_best_baseline_are_fitted_nevertheless(files: dict[s
     asked = [fit for fit in study.words["fit"] if fit["y"] == "pearson_change"]
     fits, notes = fitting.fitted(Table(pd.DataFrame(rows)), asked, study.folder)
     assert notes == [] and not fits.predictions["worse_than_baseline"].any()
+
+
+def test_the_whole_is_a_point_of_every_scheme(files: dict[str, Path]) -> None:
+    """All cells are trained on once, under the uniform scheme; the curve of another ends there all the same."""
+    levels = {"uniform": (50, 100, 200, 400, math.inf), "sketched": (50, 100, 200, 400)}
+    rows = [
+        {"run": f"{n}-{r}-{scheme}", "model": "pca", "signal": "cell type", "score": "classification", "replicate": r,
+         "metric": "knn_macro_f1", "value": 0.9 - 2 / n + 0.002 * r, "scheme": scheme, "n_cells": min(n, 800.0),
+         "n_cells_level": n} for scheme, of in levels.items() for n in of for r in (0, 1)
+    ]  # fmt: skip
+    study = Study.named(NAME, files["corpus"], evaluate=[files["typed"]])
+    asked = [fit for fit in study.words["fit"] if fit["y"] == "knn_macro_f1"]
+    fits, notes = fitting.fitted(Table(pd.DataFrame(rows)), asked, study.folder)
+    assert notes == [] and fits.predictions.groupby("scheme")["n_cells"].max().to_dict() == dict.fromkeys(levels, 800)
 
 
 def test_shares_are_of_the_training_cells_and_schemes_of_the_blocks(files: dict[str, Path]) -> None:

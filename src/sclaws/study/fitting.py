@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from sclaws.fit import Fits, conditions
 from sclaws.fit.targets import RULES
 from sclaws.grid import Run, listed
 from sclaws.plugins import Spec
+from sclaws.saturation import with_whole
 from sclaws.study.words import HOW
 from sclaws.table import COLUMNS, Table
 
@@ -140,6 +142,8 @@ def _fit(table: Table, each: Mapping[str, Any], folder: Path) -> Fits:
         frame = frame[np.logical_and.reduce([frame["metric"] == each["y"], *finite])].dropna(axis=1, how="all")
     chosen = conditions.kept(replace(table, frame=frame), each.get("where"))
     by = listed(each["by"]) if each.get("by") else curve_columns(chosen.frame, x)
+    if "scheme" in by and x == ["n_cells"] and "n_cells_level" in chosen.frame:
+        chosen = replace(chosen, frame=with_whole(chosen.frame, "n_cells_level", by, math.inf))
     how = {word: each[word] for word in HOW if word in each}
     return fit.fit(chosen, laws, x=x, y="value", by=by, replicate="replicate", **how)
 
