@@ -19,6 +19,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from sclaws.table import Table
 
@@ -58,11 +59,14 @@ class Results:
         return np.asarray(self.table.draws.loc[list(zip(rows["run"], rows["metric"], strict=True))])
 
     def spread(self, measure: tuple[str, str], model: str) -> float:
-        """Return the variance between replicates, pooled over the levels of a model."""
+        """Return the variance between replicates, pooled over the levels of a model, times (Student's t / 1.96)²."""
         levels = self.of(*measure, model).groupby(["scheme", "n_cells_level"], dropna=False)["value"]
         several = [v for _, v in levels if len(v) > 1]
         freedom = sum(len(v) - 1 for v in several)
-        return sum(float(((v - v.mean()) ** 2).sum()) for v in several) / freedom if freedom else 0.0
+        if not freedom:
+            return 0.0
+        pooled = sum(float(((v - v.mean()) ** 2).sum()) for v in several) / freedom
+        return pooled * float(stats.t.ppf(0.975, freedom) / 1.96) ** 2
 
     def difference(self, measure: tuple[str, str], a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float]:
         """Return mean(a) − mean(b), and half of its 95 % interval."""

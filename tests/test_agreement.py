@@ -129,6 +129,15 @@ def test_too_few_trials_constant_measures_and_untrained_models_say_nothing():
     assert list(agreement(Table(pd.DataFrame({"value": [1.0]}))).columns) == list(COLUMNS)
 
 
+def test_a_baseline_of_the_data_is_no_measure_of_the_models():
+    """What all trials of a replicate have in common varies with the replicate alone."""
+    x = np.arange(12.0)
+    frame = table(x, x, cluster=np.arange(12) % 2)
+    shift = frame[frame["metric"] == "f1"].assign(metric="shift_f1", value=lambda rows: 0.2 + 0.1 * rows["replicate"])
+    found = agreement(Table(pd.concat([frame, shift], ignore_index=True)))
+    assert set(found["second_metric"]) == {"f1"} and len(found)
+
+
 def test_loss_and_gain_of_one_score_are_no_finding():
     x = np.arange(12.0)
     both = table(x, -x).replace({"metric": {"f1": "gain"}}).assign(score="heldout-loss", signal="none")

@@ -43,7 +43,8 @@ CELLS = ("dataset", "split", "scheme", "replicate")
 def agreement(table: Table, lower: Collection[str] | None = None, *, seed: int = 0) -> pd.DataFrame:
     """Return a row for each two measures and all models, within them, and each model, with ``COLUMNS``.
 
-    Rows need columns trial, metric and value; there must be eight trials with both measures, neither of them constant.
+    Rows need columns trial, metric and value; there must be eight trials with both measures, neither of them
+    constant, nor the same for all trials of a replicate, as a baseline of the data is.
     Loss and gain of one score are left out: one is the other, turned round. So is a loss over all of several models:
     losses of different likelihoods cannot be ranked, and the gain can. ``lower`` names the metrics that are better
     when smaller, instead of :func:`sclaws.table.falls`. ``helpful`` says whether ``rho`` has the sign with which
@@ -93,13 +94,22 @@ class Wide:
     cluster: Ints
 
 
+def _of_models(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out measures that several trials of every replicate have in common: baselines, of the data alone."""
+    same = frame.groupby([c for c in (*MEASURE, "replicate") if c in frame], dropna=False)["value"]
+    measure = [frame[c] for c in MEASURE if c in frame]
+    alike = (same.transform("nunique") <= 1).groupby(measure, dropna=False).transform("all")
+    several = (same.transform("size") > 1).groupby(measure, dropna=False).transform("all")
+    return frame[~(alike & several)]
+
+
 def _wide(frame: pd.DataFrame) -> Wide:
     if not {"trial", "metric", "value"} <= set(frame):
         return Wide({}, np.zeros((0, 0)), np.zeros(0, dtype=object), np.zeros(0, dtype=int))
     if "status" in frame:
         frame = frame[frame["status"].fillna("ok") != "failed"]
     model = frame["model"].astype(str) if "model" in frame else pd.Series("", index=frame.index)
-    frame = frame.assign(model=model)[~model.str.endswith(" untrained")]
+    frame = _of_models(frame.assign(model=model)[~model.str.endswith(" untrained")])
     tests = [c for c in frame if str(c).endswith("_test_level")]
     unit = frame.groupby(["trial", *tests], dropna=False, sort=True).ngroup().to_numpy()
     named = [frame[c].astype(str) if c in frame else pd.Series("", index=frame.index) for c in MEASURE]
