@@ -89,6 +89,7 @@ def test_shares_are_of_the_training_cells_and_schemes_of_the_blocks(files: dict[
     assert reweighted["axes"]["n_cells"]["by"] == "cell_type" and sketched["axes"]["n_cells"]["choose"] == "sketched"
     assert [model["n_hidden"] for model in sizes["models"]] == [64, 256, 512]  # .5, 2 and 4 times scVI's 128
     assert sizes["levels"] == uniform["levels"] and "axes" not in sizes
+    assert {"scvi", "scvi 0.5x", "scvi 4x"} < {model["name"] for model in baselines["models"]}  # what a gain is over
     assert baselines["models"][0]["use"] == "hvg" and all(model["untrained"] for model in baselines["models"][1:])
 
 

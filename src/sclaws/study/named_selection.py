@@ -211,10 +211,10 @@ def _models(label: str, study: str | None, cells: float) -> dict[str, str]:
     ]
     return {
         "models": _listed(_called(small)),
-        "baselines": _listed(_baselines(small)),
+        "baselines": _listed(_baselines([*_called(small), *_sizes(small[1])])),
         "sizes": _listed(_sizes(small[1])),
         "paper_models": _listed(_called(paper)),
-        "paper_baselines": _listed(_baselines(paper)),
+        "paper_baselines": _listed(_baselines([*_called(paper), *_sizes(paper[1])])),
         "paper_sizes": _listed(_sizes(paper[1])),
     }
 
@@ -224,7 +224,7 @@ def _called(models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _baselines(models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    untrained = [{**model, "untrained": True} for model in _called(models)]
+    untrained = [{**model, "untrained": True} for model in models]
     return [{"use": "hvg", "n_genes": 2000, "name": "hvg"}, *untrained]
 
 
