@@ -4,8 +4,8 @@
 
 Reads tables and trains nothing. A difference is taken between results on the same test cells, so what the cells have in
 common falls out (the table's draws); to their variance that between replicates is added, pooled over the levels of a
-model, because two replicates at a level do not tell their own. Intervals are 95 %; "no" and "yes" are said of
-differences whose interval leaves out zero, otherwise "cannot tell".
+model with Student's quantile, because two replicates at a level do not tell their own. Intervals are 95 %, each for
+itself; in bold are differences whose interval leaves out zero, and of twenty that are nothing one will.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ MEASURES = (
     ("integration(batch=donor)", "batch_removal"),
 )
 SIZES = ("scvi 0.5x", "scvi", "scvi 2x", "scvi 4x")
+FEW = 4  # degrees of freedom of a variance, below which it is taken from elsewhere
+DASHES = ([1, 0], [5, 3], [2, 2])
 SHORT = {"reweighted by cell_type": "re-weighted"}
 
 
@@ -59,14 +61,19 @@ class Results:
         return np.asarray(self.table.draws.loc[list(zip(rows["run"], rows["metric"], strict=True))])
 
     def spread(self, measure: tuple[str, str], model: str) -> float:
-        """Return the variance between replicates, pooled over the levels of a model, times (Student's t / 1.96)²."""
-        levels = self.of(*measure, model).groupby(["scheme", "n_cells_level"], dropna=False)["value"]
-        several = [v for _, v in levels if len(v) > 1]
-        freedom = sum(len(v) - 1 for v in several)
-        if not freedom:
-            return 0.0
-        pooled = sum(float(((v - v.mean()) ** 2).sum()) for v in several) / freedom
-        return pooled * float(stats.t.ppf(0.975, freedom) / 1.96) ** 2
+        """Return the variance between replicates, pooled over the levels of a model, times (Student's t / 1.96)².
+
+        A model of one level (hvg) gets that of all that were trained: its own two replicates do not tell it.
+        """
+        squares, freedom = self._pooled(self.of(*measure, model))
+        if freedom < FEW:
+            rows = self.of(*measure)
+            squares, freedom = self._pooled(rows[~rows["model"].str.contains("untrained")])
+        return squares / freedom * float(stats.t.ppf(0.975, freedom) / 1.96) ** 2
+
+    def _pooled(self, rows: pd.DataFrame) -> tuple[float, int]:
+        levels = [v for _, v in rows.groupby(["model", "scheme", "n_cells_level"], dropna=False)["value"]]
+        return sum(float(((v - v.mean()) ** 2).sum()) for v in levels), sum(len(v) - 1 for v in levels)
 
     def difference(self, measure: tuple[str, str], a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float]:
         """Return mean(a) − mean(b), and half of its 95 % interval."""
@@ -112,6 +119,9 @@ def values(found: Results, models: list[str]) -> None:
             rows = found.whole(measure, model)
             if rows.empty:
                 cells.append("")
+                continue
+            if "untrained" in model:  # two draws of weights: no interval
+                cells.append(f"{rows['value'].mean():.3f}")
                 continue
             spread = math.sqrt(found.draws(rows).mean(axis=0).var() + found.spread(measure, model) / len(rows))
             cells.append(f"{rows['value'].mean():.3f} ± {1.96 * spread:.3f}")
@@ -236,8 +246,10 @@ def figure(found: Results, on: str) -> Any:
     shown = pd.DataFrame(_points(found))
     models = list(dict.fromkeys(shown["model"]))
     colour = alt.Color("model:N").scale(domain=models, scheme="tableau10").title(None)
-    dash = alt.StrokeDash("scheme:N").title(None)
-    x = alt.X("cells:Q").scale(type="log").title("training cells").axis(format="~s")
+    names = [name for name in dict.fromkeys(shown["scheme"]) if name != "untrained"]
+    dashes = alt.Legend(symbolType="stroke", symbolStrokeColor="#444", symbolStrokeWidth=2, symbolSize=400, title=None)
+    dash = alt.StrokeDash("scheme:N", legend=dashes).scale(domain=names, range=DASHES[: len(names)])
+    x = alt.X("cells:Q").scale(type="log", nice=False).title("training cells").axis(format="~s", values=[100, 1e3, 1e4])
     panels = []
     for measure in dict.fromkeys(shown["measure"]):
         rows = shown[shown["measure"] == measure]

@@ -88,17 +88,23 @@ def bound(table: Floats) -> Bound:
     low, and the bound too high. As so many cannot show more than about 2 log b (McAllester & Stratos 2020, AISTATS), it
     is cut 2 nats below that.
     """
-    from scipy.special import logsumexp
-
     b, own = len(table), np.diag(table)
-    right, left = logsumexp(table, axis=1), logsumexp(table, axis=0)
+    right, to_right = _softmax(table, 1)
+    left, to_left = _softmax(table, 0)
     terms = own - 0.5 * (right + left) + math.log(b)
-    shared = np.exp(table - right[:, None]).sum(axis=0) + np.exp(table - left[None, :]).sum(axis=1)
+    shared = to_right.sum(axis=0) + to_left.sum(axis=1)
     contrastive = Bound(float(terms.mean()), terms - 0.5 * (shared - 2))
-    chance = np.where(np.eye(b, dtype=bool), -np.inf, table)
-    whole = float(logsumexp(chance))
-    value = float(own.mean()) - whole + math.log(b * (b - 1))
-    weight = np.exp(chance - whole)
+    whole, weight = _softmax(np.where(np.eye(b, dtype=bool), -np.inf, table), None)
+    value = float(own.mean()) - float(whole) + math.log(b * (b - 1))
     value = min(value, 2 * math.log(b) - _SHOWN)
     donsker = Bound(value, own - b * (weight.sum(axis=0) + weight.sum(axis=1)))
     return donsker if donsker.value > contrastive.value else contrastive
+
+
+def _softmax(table: Floats, axis: int | None) -> tuple[Floats, Floats]:
+    """Return log Σ exp along the axis, and each entry's share of that sum: one exponential for both."""
+    top = table.max(axis=axis, keepdims=True)
+    shares = np.exp(table - top)
+    total = shares.sum(axis=axis, keepdims=True)
+    shares /= total
+    return np.squeeze(np.log(total) + top, axis=axis), shares
