@@ -34,6 +34,7 @@ MEASURES = (
 SIZES = ("scvi 0.5x", "scvi", "scvi 2x", "scvi 4x")
 FEW = 4  # degrees of freedom of a variance, below which it is taken from elsewhere
 DASHES = ([1, 0], [5, 3], [2, 2])
+SHOWN = ("reweighted by cell_type", "sketched")  # beside uniform, in the figure
 SHORT = {"reweighted by cell_type": "re-weighted"}
 
 
@@ -242,13 +243,14 @@ def signed(value: float, half: float) -> str:
 
 # ── figure ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 def figure(found: Results, on: str) -> Any:
-    """Return a row of panels a measure: means of replicates against cells, a colour a model; dashed: untrained."""
+    """Return a panel a measure: means of replicates against cells, a colour a model, solid where uniformly chosen,
+    dashed re-weighted, dotted sketched; across: untrained.
+    """
     shown = pd.DataFrame(_points(found))
     models = list(dict.fromkeys(shown["model"]))
     colour = alt.Color("model:N").scale(domain=models, scheme="tableau10").title(None)
     names = [name for name in dict.fromkeys(shown["scheme"]) if name != "untrained"]
-    dashes = alt.Legend(symbolType="stroke", symbolStrokeColor="#444", symbolStrokeWidth=2, symbolSize=400, title=None)
-    dash = alt.StrokeDash("scheme:N", legend=dashes).scale(domain=names, range=DASHES[: len(names)])
+    dash = alt.StrokeDash("scheme:N", legend=None).scale(domain=names, range=DASHES[: len(names)])
     x = alt.X("cells:Q").scale(type="log", nice=False).title("training cells").axis(format="~s", values=[100, 1e3, 1e4])
     panels = []
     for measure in dict.fromkeys(shown["measure"]):
@@ -264,7 +266,7 @@ def figure(found: Results, on: str) -> Any:
 def _points(found: Results) -> Iterator[dict[str, Any]]:
     for measure in found.measures:
         rows = found.of(*measure)
-        rows = rows[~rows["model"].isin([s for s in SIZES if s != "scvi"])]
+        rows = rows[~rows["model"].str.removesuffix(" untrained").isin([s for s in SIZES if s != "scvi"])]
         named = f"{measure[1]} ({measure[0].split('(')[0]})"
         for model, own in rows.groupby("model", sort=False):
             if model == "hvg" or "untrained" in model:
@@ -272,7 +274,7 @@ def _points(found: Results) -> Iterator[dict[str, Any]]:
                        "cells": None, "value": own["value"].mean()}  # fmt: skip
                 continue
             whole = own[np.isinf(own["n_cells_level"])]
-            for scheme in ("uniform", *(s for s in own["scheme"].dropna().unique() if s != "uniform")):
+            for scheme in ("uniform", *(s for s in own["scheme"].dropna().unique() if s in SHOWN)):
                 levels = pd.concat([own[(own["scheme"] == scheme) & np.isfinite(own["n_cells_level"])], whole])
                 for _, some in levels.groupby("n_cells_level"):
                     yield {"measure": named, "model": model, "scheme": SHORT.get(scheme, scheme),

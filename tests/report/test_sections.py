@@ -26,6 +26,15 @@ def test_headlines_tell_the_largest_level_with_intervals_verdict_and_truth(panel
     assert "All 4 curves of this group: follows the law (3) and not identifiable (1)" in text
 
 
+def test_many_panels_are_folded_under_their_titles_and_verdicts(panel):
+    many = [replace(panel, title=f"part {i}") for i in range(sections.MANY + 1)]
+    for section in (sections.found, sections.parameters, sections.baselines):
+        assert section(many[:-1]).count("<details") == 0
+        markup = section(many)
+        assert markup.count("<details") == len(many) and "<h3" not in markup
+        assert "part 8 : follows the law (3) and not identifiable (1)" in plain(markup)
+
+
 def test_without_a_fit_the_page_says_so():
     assert "No law was fitted" in sections.found([])
 

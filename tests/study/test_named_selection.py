@@ -67,6 +67,19 @@ def test_responses_below_the_best_baseline_are_fitted_nevertheless(files: dict[s
     assert notes == [] and not fits.predictions["worse_than_baseline"].any()
 
 
+def test_fits_of_several_metrics_say_which_they_are_of(files: dict[str, Path]) -> None:
+    rows = [
+        {"run": f"{n}-{r}", "model": "pca", "signal": "cell type", "score": "classification", "replicate": r,
+         "metric": metric, "value": top - 2 / n + 0.002 * r, "n_cells": n, "n_cells_level": n}
+        for metric, top in (("information", 2.0), ("knn_macro_f1", 0.9)) for n in (50, 100, 200, 400) for r in (0, 1)
+    ]  # fmt: skip
+    study = Study.named(NAME, files["corpus"], evaluate=[files["typed"]])
+    fits, _ = fitting.fitted(Table(pd.DataFrame(rows)), study.words["fit"], study.folder)
+    assert {one.curve["metric"] for one in fits} == {"information", "knn_macro_f1"}
+    alone, _ = fitting.fitted(Table(pd.DataFrame(rows)), study.words["fit"][:1], study.folder)
+    assert "metric" not in next(iter(alone)).curve
+
+
 def test_the_whole_is_a_point_of_every_scheme(files: dict[str, Path]) -> None:
     """All cells are trained on once, under the uniform scheme; the curve of another ends there all the same."""
     levels = {"uniform": (50, 100, 200, 400, math.inf), "sketched": (50, 100, 200, 400)}

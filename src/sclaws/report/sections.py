@@ -12,6 +12,7 @@ from sclaws.report.charts import Style
 from sclaws.report.markup import Html, cell, facts, join, symbol, table, tag
 from sclaws.report.records import Curve, Panel, Parameter
 
+MANY = 8  # panels: more are folded, each under its title and verdicts
 OPENED = 16  # facts of a kind: more are folded away
 GOOD, WARN = ("follows", "saturated"), ("not identifiable", "underpowered", "flat")
 
@@ -21,7 +22,21 @@ def found(panels: Sequence[Panel]) -> Html:
     """Return the headline sentences: for each panel what each model did at the largest levels, then the counts."""
     if not panels:
         return tag("p", "No law was fitted: the table has no curve with enough levels.", cls="notice")
-    return join(*map(_headline, panels))
+    return _each([(panel, _headline(panel)) for panel in panels])
+
+
+def _each(made: Sequence[tuple[Panel, Html]]) -> Html:
+    """Return what each panel has under its title; folded, with the verdicts counted, where there are many."""
+    if len(made) <= MANY:
+        return join(*[join(tag("h3", panel.title), body) for panel, body in made])
+    return join(*[
+        tag("details", tag("summary", tag("strong", panel.title), f": {_counted(panel)}"), body) for panel, body in made
+    ])  # fmt: skip
+
+
+def _counted(panel: Panel) -> str:
+    counts = Counter(c.verdict.partition(":")[0] for c in panel.fitted)
+    return words.listing([f"{what} ({n})" for what, n in counts.most_common()]) or "nothing fitted"
 
 
 def _headline(panel: Panel) -> Html:
@@ -30,7 +45,7 @@ def _headline(panel: Panel) -> Html:
     at = words.listing([f"{text} {words.column(s.column)}" for s, text in apart])
     where = tag("p", f"With {at}:", cls="soft small") if at else None
     lines = tag("ul", *[tag("li", _finding(curve)) for curve in shown], cls="findings")
-    return join(tag("h3", panel.title), where, lines, _tally(panel, len(shown)))
+    return join(where, lines, _tally(panel, len(shown)))
 
 
 def _finding(curve: Curve) -> Html:
@@ -64,8 +79,7 @@ def _tally(panel: Panel, shown: int) -> Html | None:
     counts = Counter(c.verdict.partition(":")[0] for c in panel.fitted)
     if len(counts) == 1:
         return tag("p", f"The verdict is the same for all {len(panel.fitted)} curves of this group.", cls="soft small")
-    parts = [f"{what} ({n})" for what, n in counts.most_common()]
-    return tag("p", f"All {len(panel.fitted)} curves of this group: {words.listing(parts)}.", cls="soft small")
+    return tag("p", f"All {len(panel.fitted)} curves of this group: {_counted(panel)}.", cls="soft small")
 
 
 # ── curves ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,7 +167,7 @@ def _key(panel: Panel, small: bool) -> str:
 # ── parameters ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def parameters(panels: Sequence[Panel]) -> Html:
     """Return a sortable table for each panel: a row a curve, each parameter with its interval and unit."""
-    return join(*[_panel_table(panel) for panel in panels if panel.fitted])
+    return _each([(panel, _panel_table(panel)) for panel in panels if panel.fitted])
 
 
 def _panel_table(panel: Panel) -> Html:
@@ -163,8 +177,9 @@ def _panel_table(panel: Panel) -> Html:
     heads += [join(symbol(name), f" ({unit})" if unit else None) for name, unit in units.items()]
     rows = [_row(panel, curve, list(units), slices) for curve in panel.fitted]
     about = " · ".join(filter(None, [f"{panel.law} law", panel.source]))
-    title = join(tag("h3", panel.title), tag("p", about, cls="soft small"))
-    return join(title, table([*heads, "verdict", "R²", "RMSE", "points"], rows, sortable=True))
+    return join(
+        tag("p", about, cls="soft small"), table([*heads, "verdict", "R²", "RMSE", "points"], rows, sortable=True)
+    )
 
 
 def _row(panel: Panel, curve: Curve, names: Sequence[str], slices: Sequence[int]) -> list[Html]:
@@ -197,7 +212,7 @@ def baselines(panels: Sequence[Panel]) -> Html:
         advice = "This table has no baseline, so nothing here says what training itself bought. "
         how = 'Add "gene-mean", or a model with untrained = true, to the models of the study.'
         return tag("p", advice + how, cls="notice")
-    return join(*[_against(p) for p in panels if any(c.baseline for c in p.curves)])
+    return _each([(p, _against(p)) for p in panels if any(c.baseline for c in p.curves)])
 
 
 def _against(panel: Panel) -> Html:
@@ -212,7 +227,7 @@ def _against(panel: Panel) -> Html:
         rows.append([cell(join(model, tag("span", " baseline", cls="soft") if baseline else None)),
                      cell(words.number(end), end), *gaps])  # fmt: skip
     text = f"Mean over replicates at the largest {panel.x} and the largest levels."
-    return join(tag("h3", panel.title), tag("p", text, cls="soft small"), table(heads, rows, sortable=True))
+    return join(tag("p", text, cls="soft small"), table(heads, rows, sortable=True))
 
 
 def _end(curve: Curve) -> float:

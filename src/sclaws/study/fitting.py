@@ -112,9 +112,10 @@ def _conditions(text: Any, whole: Table, where: str) -> None:
 def fitted(table: Table, fits: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Fits, list[str]]:
     """Return the fits, and a sentence for each that could not be made: a finished run keeps its table."""
     made, notes = [], []
+    several = len({each["y"] for each in fits}) > 1  # then a curve is told from others by its metric, too
     for number, each in enumerate(fits, start=1):
         try:
-            made.append(_fit(table, each, folder))
+            made.append(_fit(table, each, folder, ("metric",) if several else ()))
         except SclawsError as error:
             notes.append(f"fit {number} ({each['law']}): {error}")
         except Exception as error:  # a law of the user's may fail in any way
@@ -132,7 +133,7 @@ def _law(law: Any, folder: Path) -> Any:
     return law if law == "auto" else Spec.of("laws", law, folder).build()
 
 
-def _fit(table: Table, each: Mapping[str, Any], folder: Path) -> Fits:
+def _fit(table: Table, each: Mapping[str, Any], folder: Path, more: Sequence[str]) -> Fits:
     laws = [_law(law, folder) for law in listed(each["law"])]
     x = listed(each["x"])
     frame = table.frame
@@ -142,6 +143,7 @@ def _fit(table: Table, each: Mapping[str, Any], folder: Path) -> Fits:
         frame = frame[np.logical_and.reduce([frame["metric"] == each["y"], *finite])].dropna(axis=1, how="all")
     chosen = conditions.kept(replace(table, frame=frame), each.get("where"))
     by = listed(each["by"]) if each.get("by") else curve_columns(chosen.frame, x)
+    by = [*by, *(name for name in more if name not in by)]
     if "scheme" in by and x == ["n_cells"] and "n_cells_level" in chosen.frame:
         chosen = replace(chosen, frame=with_whole(chosen.frame, "n_cells_level", by, math.inf))
     how = {word: each[word] for word in HOW if word in each}
