@@ -8,6 +8,7 @@ import pytest
 
 from sclaws.report import sections
 from sclaws.report.charts import styles
+from sclaws.report.markup import tag
 from sclaws.report.records import Point
 
 
@@ -33,6 +34,15 @@ def test_many_panels_are_folded_under_their_titles_and_verdicts(panel):
         markup = section(many)
         assert markup.count("<details") == len(many) and "<h3" not in markup
         assert "part 8 : follows the law (3) and not identifiable (1)" in plain(markup)
+
+
+def test_of_many_cards_the_first_is_open(panel):
+    many = [replace(panel, title=f"part {i}") for i in range(sections.MANY + 1)]
+    cards = [tag("section", each.title) for each in many]
+    assert "<details" not in sections.folded(many[:-1], cards[:-1])
+    markup = sections.folded(many, cards)
+    assert markup.count("<details") == len(many) and markup.count("<details open") == 1
+    assert markup.index("<details open") < markup.index("part 1")
 
 
 def test_without_a_fit_the_page_says_so():

@@ -76,7 +76,11 @@
   (async () => {
     for (const panel of panels) {
       const curves = rows(panel.curves);
-      for (const chart of panel.charts) await draw(chart, curves);
+      for (const chart of panel.charts) {
+        const fold = document.getElementById(chart.id).closest("details:not([open])");  // it has no width yet
+        if (fold) fold.addEventListener("toggle", () => draw(chart, curves), { once: true });
+        else await draw(chart, curves);
+      }
     }
     document.documentElement.dataset.drawn = String(views.size);
   })();

@@ -129,7 +129,7 @@ def _parts(contents: Contents, cards: Sequence[Html]) -> dict[str, Html]:
     )
     parts = {
         "found": sections.found(panels),
-        "curves": join(no_script, *cards),
+        "curves": join(no_script, sections.folded(panels, cards)),
         "parameters": sections.parameters(panels),
         "compared": contents.compared,
         "needed": contents.needed,

@@ -26,12 +26,22 @@ def found(panels: Sequence[Panel]) -> Html:
 
 
 def _each(made: Sequence[tuple[Panel, Html]]) -> Html:
-    """Return what each panel has under its title; folded, with the verdicts counted, where there are many."""
+    """Return what each panel has under its title; folded where there are many."""
     if len(made) <= MANY:
         return join(*[join(tag("h3", panel.title), body) for panel, body in made])
-    return join(*[
-        tag("details", tag("summary", tag("strong", panel.title), f": {_counted(panel)}"), body) for panel, body in made
-    ])  # fmt: skip
+    return join(*[_fold(panel, body) for panel, body in made])
+
+
+def folded(panels: Sequence[Panel], cards: Sequence[Html]) -> Html:
+    """Return the panels' cards; where there are many, all but the first are folded, and drawn when they are opened."""
+    if len(cards) <= MANY:
+        return join(*cards)
+    return join(*[_fold(panel, card, first=card is cards[0]) for panel, card in zip(panels, cards, strict=True)])
+
+
+def _fold(panel: Panel, body: Html, *, first: bool = False) -> Html:
+    summary = tag("summary", tag("strong", panel.title), f": {_counted(panel)}")
+    return tag("details", summary, body, open=first)
 
 
 def _counted(panel: Panel) -> str:
