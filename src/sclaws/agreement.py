@@ -95,12 +95,14 @@ class Wide:
 
 
 def _of_models(frame: pd.DataFrame) -> pd.DataFrame:
-    """Leave out measures that several trials of every replicate have in common: baselines, of the data alone."""
-    same = frame.groupby([c for c in (*MEASURE, "replicate") if c in frame], dropna=False)["value"]
-    measure = [frame[c] for c in MEASURE if c in frame]
-    alike = (same.transform("nunique") <= 1).groupby(measure, dropna=False).transform("all")
-    several = (same.transform("size") > 1).groupby(measure, dropna=False).transform("all")
-    return frame[~(alike & several)]
+    """Leave out measures that every model has alike at all of several levels of a replicate: baselines, of the data."""
+    measure = [c for c in MEASURE if c in frame]
+    replicate = [*measure, *(c for c in ("replicate",) if c in frame)]
+    alike = frame.groupby(replicate, dropna=False)["value"].transform("nunique") <= 1
+    several = frame.groupby([*replicate, "model"], dropna=False)["value"].transform("size") > 1
+    keys = [frame[c] for c in measure]
+    whole = [each.groupby(keys, dropna=False).transform(how) for each, how in ((alike, "all"), (several, "any"))]
+    return frame[~(whole[0] & whole[1])]
 
 
 def _wide(frame: pd.DataFrame) -> Wide:
