@@ -57,17 +57,20 @@ def test_a_study_along_depth_says_nothing_of_cells(study: Path) -> None:
     assert not list((study.parent / "small.sclaws").glob("saturation.*"))
 
 
-def test_lines_are_of_curves_from_which_nothing_else_is_taken() -> None:
+def test_lines_are_of_curves_from_which_least_is_taken() -> None:
     rows = [
         {"model": "m", "metric": "information", "value": 1 - 10 / cells, "stderr": 0.01, "replicate": r, "status": "ok",
          "n_cells": float(cells), "n_cells_level": float(cells), "umis_per_cell_level": depth}
-        for cells in (20, 100, 500) for r in range(2) for depth in (50.0, np.inf)
+        for cells in (20, 100, 500) for r in range(2) for depth in (50.0, 80.0, np.inf)
     ]  # fmt: skip
     both, _ = saturating.saturation(Table(pd.DataFrame(rows)))
-    assert len(both.frame) == 2
+    assert len(both.frame) == 3
     assert [line.partition(" saturates")[0] for line in saturating.sentences(both)] == ["m:"]
-    shallow, _ = saturating.saturation(Table(pd.DataFrame([row for row in rows if row["umis_per_cell_level"] == 50])))
-    assert len(saturating.sentences(shallow)) == 1  # where there is nothing else, they are told
+    some = [row | {"model": row["umis_per_cell_level"]} for row in rows if row["umis_per_cell_level"] < np.inf]
+    shallow, _ = saturating.saturation(
+        Table(pd.DataFrame(some).assign(model=lambda each: each["model"].map("m{:g}".format)))
+    )
+    assert [line.partition(" saturates")[0] for line in saturating.sentences(shallow)] == ["m80:"]
 
 
 def test_the_folder_of_a_study_can_be_asked_again(cells_study: Path, tmp_path, monkeypatch, capsys) -> None:

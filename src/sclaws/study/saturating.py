@@ -69,13 +69,13 @@ def write(folder: Path, found: Saturation, y: str = "value") -> None:
 def sentences(found: Saturation) -> list[str]:
     """Return a line a curve: the smallest level that saturates under each rule, and what a law says.
 
-    Of curves along which something else is scarce, too, none are told where there are others.
+    Of curves along which something else is scarce, too, those are told where least is missing of it.
     """
     if not found:
         return []
-    levels = [c for c in found.by if c.endswith("_level")]
-    whole = (found.frame[levels].astype(float).fillna(np.inf) == np.inf).all(axis=1)
-    frame = found.frame[whole] if whole.any() else found.frame
+    levels = found.frame[[c for c in found.by if c.endswith("_level")]].astype(float).fillna(np.inf)
+    largest = (levels == levels.max()).all(axis=1)
+    frame = found.frame[largest] if largest.any() else found.frame
     shown = [c for c in found.by if frame[c].nunique(dropna=False) > 1 or c == "model"]
     heads = [[_name(row[c]) for c in shown if row[c] != "none"] for row in _records(frame)]  # no signal
     said = [_sentence(row) for row in _records(frame)]
