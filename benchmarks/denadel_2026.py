@@ -1,8 +1,8 @@
 """Public blood cells made ready for the study of what to learn from: a corpus, donors to type, a screen.
 
     python benchmarks/denadel_2026.py FOLDER OUT
-    cd OUT && sclaws ingest corpus.toml && sclaws ingest kang.toml --out kang.h5ad
-    sclaws run denadel-2026 --corpus corpus.h5ad --evaluate kang.h5ad papalexi.h5ad --profile laptop
+    cd OUT && sclaws ingest corpus.toml && sclaws ingest kang.toml --out kang.zarr
+    sclaws run denadel-2026 --corpus corpus.zarr --evaluate kang.zarr papalexi.h5ad --profile laptop
 
 FOLDER holds kang12k, pbmc_facs, cite_pbmc10k, pbmc5k_rna_only and papalexi as h5ad. Four donors of kang12k train and
 four others are typed and integrated. Types of the sorted cells are called as those of kang12k; cells of the two files

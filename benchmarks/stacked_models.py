@@ -15,6 +15,7 @@ import numpy as np
 
 from sclaws.datasets.simulated_tissue import SimulatedTissue
 from sclaws.models.geneformer import Geneformer
+from sclaws.models.masked_autoencoder import MaskedAutoencoder
 from sclaws.models.masked_reconstruction import MaskedReconstruction
 from sclaws.protocols import Context, Job
 from sclaws.view import View
@@ -34,6 +35,8 @@ def main() -> None:
     models = {
         "masked-reconstruction TINY, 128 genes": MaskedReconstruction("TINY", n_genes=128, max_updates=n),
         "masked-reconstruction TINY, 512 genes": MaskedReconstruction("TINY", n_genes=512, max_updates=n),
+        "masked-autoencoder, 500 genes": MaskedAutoencoder(n_genes=500, max_updates=n, patience=n),
+        "masked-autoencoder, 500 genes, 64 units": MaskedAutoencoder((64,), n_genes=500, max_updates=n, patience=n),
         "geneformer 32x2x2x2, context 128": Geneformer("32x2x2x2", context=128, max_updates=n),
     }
     print(f"{args.models} models, {n} updates, {args.device}, {args.threads} threads")
@@ -58,7 +61,7 @@ def compare(name: str, model, parts: list[View], args: argparse.Namespace) -> No
             made[way] = work()
             best[way] = min(best[way], time.perf_counter() - start)
     losses = {way: np.array([one.losses(test, seed=0).mean() for one in found]) for way, found in made.items()}
-    together = max(one.speed["models_together"] for one in made["one"])
+    together = max(getattr(one, "speed", {}).get("models_together", np.nan) for one in made["one"])
     difference = np.abs(losses["one"] - losses["turn"]).max()
     print(
         f"{name:40} {together:8.0f} {best['one']:10.1f} {best['turn']:10.1f} {best['turn'] / best['one']:6.2f} "

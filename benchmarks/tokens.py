@@ -20,7 +20,8 @@ import numpy as np
 from scipy import sparse
 
 from sclaws.counts import as_csr
-from sclaws.models._tokens import medians, rank
+from sclaws.models._medians import medians
+from sclaws.models._tokens import rank
 
 GENES = 20_000
 CHUNK = 512
@@ -38,8 +39,8 @@ def main() -> None:
         data[path.rsplit("/", 1)[-1]] = as_csr(anndata.read_h5ad(path).X)[: args.cells]
     for name, counts in data.items():
         total = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-        middle, took = timed(lambda: medians(counts, total))
-        middle, took = timed(lambda: medians(counts, total))
+        middle, took = timed(lambda: medians([counts], total, counts.shape[1]))
+        middle, took = timed(lambda: medians([counts], total, counts.shape[1]))
         per_cell = np.diff(counts.indptr)
         print(
             f"\n{name}: {counts.shape[0]:,} cells x {counts.shape[1]:,} genes, {per_cell.mean():,.0f} genes a cell "

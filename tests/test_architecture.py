@@ -117,7 +117,6 @@ def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [text for texts in project["optional-dependencies"].values() for text in texts]
     declared = distributions([*project["dependencies"], *extras])
-    brings_torch = {"torch": "scvi_tools"}  # the extra's own requirement
     imported = {
         name.partition(".")[0]
         for path in FILES
@@ -126,9 +125,7 @@ def test_every_package_that_is_imported_is_declared():
     } - {"sclaws", *sys.stdlib_module_names}
     home = packages_distributions()
     missing = {
-        name
-        for name in imported
-        if not {brings_torch.get(name, d.lower().replace("-", "_")) for d in home.get(name, [name])} & declared
+        name for name in imported if not {d.lower().replace("-", "_") for d in home.get(name, [name])} & declared
     }
     assert not missing, f"imported, but not among the dependencies in pyproject.toml: {missing}"
 

@@ -138,3 +138,13 @@ def test_on_real_counts_the_dispersions_beat_poisson_and_moments(shared):
         for name, d in {"fitted": fitted.dispersion, "moments": moments, "poisson": poisson}.items()
     }
     assert loss["fitted"] < loss["moments"] < loss["poisson"]
+
+
+@pytest.mark.parametrize("size", [7, 64, 1000])
+@pytest.mark.parametrize("whole", [False, True])
+def test_blocks_of_any_size_give_the_same_means(size, whole):
+    counts = simulate([0.1, 0.5, 2.0, 9.0], cells=300)
+    totals = np.asarray(counts.sum(axis=1)).ravel() + 50.0 if whole else None
+    blocks = [counts[start : start + size] for start in range(0, 300, size)]
+    one, other = bits.gene_means_of_blocks(lambda: iter(blocks), 6, totals), bits.gene_means(counts, totals)
+    assert one.share.tobytes() == other.share.tobytes() and one.dispersion.tobytes() == other.dispersion.tobytes()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sclaws import cli
+from sclaws import Study, cli
 
 VERBS = ["demo", "run", "check", "status", "list", "keys", "trial", "score", "fit", "design", "report"]
 
@@ -123,7 +123,7 @@ def test_keys_and_trial_do_a_study_piece_by_piece(tmp_path, monkeypatch, capsys)
     assert len(keys) == 3
     for key in keys:
         assert outcome(monkeypatch, "trial", tmp_path / "s.toml", key) == 0
-        assert f"{key}: 1 trained, 1 scored, 0 failed" in capsys.readouterr().out
+        assert "1 trial: 1 trained, 1 scored, 0 failed" in capsys.readouterr().out
     assert outcome(monkeypatch, "keys", tmp_path / "s.toml") == 0
     assert capsys.readouterr().out == ""
     assert outcome(monkeypatch, "status", tmp_path / "s.toml") == 0
@@ -133,6 +133,38 @@ def test_keys_and_trial_do_a_study_piece_by_piece(tmp_path, monkeypatch, capsys)
     assert (tmp_path / "other" / "table.csv").read_bytes() == (tmp_path / "s.sclaws" / "table.csv").read_bytes()
     assert outcome(monkeypatch, "trial", tmp_path / "s.toml", "0" * 16) == 2
     assert "is not in this study" in capsys.readouterr().err
+
+
+def test_trial_takes_a_line_of_keys_or_none(tmp_path, monkeypatch, capsys) -> None:
+    """A line are the trials that one sweep would give a worker; an array job beyond the last line has nothing to do."""
+    (tmp_path / "s.toml").write_text(SMALL)
+    assert outcome(monkeypatch, "keys", tmp_path / "s.toml") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert len(line.split()) == 3
+    assert outcome(monkeypatch, "trial", tmp_path / "s.toml") == 0
+    assert "0 trials: 0 trained" in capsys.readouterr().out
+    assert outcome(monkeypatch, "trial", tmp_path / "s.toml", *line.split()) == 0
+    assert "3 trials: 3 trained, 3 scored, 0 failed" in capsys.readouterr().out
+    assert outcome(monkeypatch, "trial", tmp_path / "s.toml", *line.split()) == 0
+    assert "3 trials: 0 trained, 0 scored, 0 failed" in capsys.readouterr().out
+
+
+def test_a_trial_that_fails_or_is_held_is_told_by_the_status(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "bad.py").write_text(
+        "class Bad:\n  def fit(self, train, valid, *, seed): raise ValueError('no luck')\n"
+    )
+    (tmp_path / "s.toml").write_text(SMALL.replace('["random-projection"]', '["random-projection", "bad.py:Bad"]'))
+    study = Study.read(tmp_path / "s.toml")
+    keys = [key for line in study.missing_trials() for key in line]
+    assert outcome(monkeypatch, "trial", tmp_path / "s.toml", *keys) == 1
+    said = capsys.readouterr()
+    assert "6 trials: 3 trained, 3 scored, 3 failed" in said.out
+    assert said.err == "ValueError: no luck\n" * 3
+    (held, *_) = [key for line in study.missing_trials() for key in line]
+    with study.store.lease(held) as mine:
+        assert mine
+        assert outcome(monkeypatch, "trial", tmp_path / "s.toml", held) == 1
+    assert capsys.readouterr().err == f"{held}: another process is working on this trial\n"
 
 
 def test_check_says_what_it_found(tmp_path, monkeypatch, capsys) -> None:

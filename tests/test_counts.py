@@ -56,3 +56,22 @@ def test_log_normalised_by_hand():
     found = counts.log_normalised(sparse.csr_matrix([[3, 0, 1], [0, 0, 0], [0, 5, 0]]))
     expected = np.log1p([[7500, 0, 2500], [0, 0, 0], [0, 10000, 0]])
     np.testing.assert_allclose(found.toarray(), expected)
+
+
+@pytest.mark.parametrize("genes", [[], [4], [0, 3, 9], list(range(10))])
+def test_logarithms_of_some_genes_are_those_columns_of_all(genes):
+    values = np.random.default_rng(0).poisson(0.7, (50, 10))
+    values[3] = 0
+    some = counts.log_of(counts.as_csr(values), np.array(genes, dtype=int))
+    every = counts.log_normalised(values)
+    assert some.shape == (50, len(genes)) and some.has_canonical_format
+    np.testing.assert_allclose(some.toarray(), every.toarray()[:, genes], rtol=1e-14)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0, 0.5, 1e-30, 2.0**23 - 0.5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_value_that_is_no_count_is_found_wherever_it_is(value, dtype):
+    data = np.arange(1, 40, dtype=dtype)
+    assert counts.first_problem(sparse.csr_matrix(data)) is None
+    data[29] = value
+    assert counts.first_problem(sparse.csr_matrix(data))[0] == 29

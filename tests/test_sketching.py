@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sclaws.hashing import name_ids
-from sclaws.sketching import boxes, in_rounds
+from sclaws.sketching import boxes, boxes_of_blocks, in_rounds
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,22 @@ def test_boxes_do_not_depend_on_the_order_shift_or_scale_of_the_points(points):
     codes, order = boxes(points, 200), np.random.default_rng(2).permutation(len(points))
     np.testing.assert_array_equal(boxes(points[order], 200), codes[order])
     np.testing.assert_array_equal(boxes(points * 8, 200), codes)  # exact in floating point
+
+
+@pytest.mark.parametrize("size", [1, 100, 5000])
+@pytest.mark.parametrize("k", [20, 2000])
+def test_blocks_of_any_size_give_the_same_boxes(points, size, k):
+    points = points[:600] if size == 1 else points
+    k = min(k, 500) if size == 1 else k
+    parts = [points[start : start + size] for start in range(0, len(points), size)]
+    np.testing.assert_array_equal(boxes_of_blocks(lambda: iter(parts), k), boxes(points, k))
+
+
+def test_what_is_not_finite_is_told_whatever_block_it_is_in(points):
+    with pytest.raises(ValueError, match="points must be finite"):
+        boxes_of_blocks(lambda: [points, np.full((1, 6), np.inf)], 20)
+    with pytest.raises(ValueError, match=r"k = 3 boxes must lie in \[1, 0\]"):
+        boxes_of_blocks(list, 3)
 
 
 @pytest.mark.parametrize(("distinct", "k"), [(1, 5), (7, 30), (30, 30)])

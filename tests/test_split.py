@@ -49,3 +49,15 @@ def test_what_cannot_be_split_is_refused() -> None:
         Split(by="doner").parts(cells(), seed=0)
     with pytest.raises(DataError, match=r"have cells in training and in test.*set split = \{ by = \"donor\" \}"):
         refuse_cut_groups(Split().parts(cells(), seed=0), "donor", "clone")
+
+
+def test_a_part_may_be_a_number_of_cells() -> None:
+    parts = Split(test=40, valid=10).parts(cells(), seed=0)
+    assert [p.n_obs for p in parts] == [450, 10, 40]
+    by_share = Split(test=0.08, valid=0.02).parts(cells(), seed=0)
+    assert set(parts.test.cell_ids) == set(by_share.test.cell_ids)
+    assert Split(test=40, valid=0.1).shares(500) == (0.08, 0.1)
+    with pytest.raises(DataError, match="leave 0 cells for train"):
+        Split(test=400, valid=100).parts(cells(), seed=0)
+    with pytest.raises(DataError, match="test = 1 and .* numbers of cells from 2 up"):
+        Split(test=1)

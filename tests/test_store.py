@@ -119,12 +119,6 @@ def test_first_run_of_a_key_stays(store):
     assert store.run("r1")["value"] == 1.0
 
 
-def test_runs_are_read_in_the_order_asked_and_absent_ones_left_out(store):
-    for key in ("a", "b", "c"):
-        store.put_run(key, {"name": key})
-    assert [record["name"] for record in store.read_runs(["c", "x", "a"])] == ["c", "a"]
-
-
 def test_failure_is_cleared_by_success(store):
     store.put_failure("r1", FAILURE)
     store.put_failure("t1", FAILURE)
@@ -663,6 +657,39 @@ def test_holder_elsewhere_is_judged_by_its_heartbeat(store, holder):
         os.utime(path, (time.time() - age,) * 2)
         with store.lease("b") as mine:
             assert mine is free
+
+
+def test_waiting_for_holders_ends_as_soon_as_they_are_known_to_live_or_die(store, monkeypatch):
+    """One lives here, one beats elsewhere, one is silent elsewhere, one is free; the silent one is waited for."""
+    monkeypatch.setattr(leases, "STALE", 1.0)
+    monkeypatch.setattr(leases, "BEAT", 0.1)
+    folder, stop = store.folder / "leases", threading.Event()
+    for name in ("beats", "silent"):
+        (folder / f"{name}.lease").write_text("00000000-1-2-abcdef01")
+
+    def beat():
+        while not stop.wait(0.05):
+            os.utime(folder / "beats.lease")
+
+    beating = threading.Thread(target=beat)
+    with store.lease("here"):
+        assert store.freed(["here", "free"]) == {"free"}
+        beating.start()
+        started = time.monotonic()
+        assert store.freed(["here", "beats", "free"]) == {"free"}
+        assert time.monotonic() - started < 0.9, "a sign of life is enough"
+        assert store.freed(["here", "beats", "silent", "free"]) == {"free", "silent"}
+        assert time.monotonic() - started > 0.9, "its silence could be that of a long kernel"
+    stop.set()
+    beating.join()
+
+
+def test_a_folder_that_somebody_else_should_have_made_is_not_made(tmp_path):
+    with pytest.raises(StoreError, match=f"{tmp_path / 'out'} is not there on the machine .*all machines share"):
+        Store.open(tmp_path / "out", new=False)
+    assert not (tmp_path / "out").exists()
+    Store.open(tmp_path / "out")
+    assert Store.open(tmp_path / "out", new=False).folder == tmp_path / "out"
 
 
 def test_heart_beats_and_only_for_its_own_lease(store, monkeypatch):

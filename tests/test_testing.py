@@ -34,12 +34,14 @@ FIELDS = {
     ("engines", "processes"): {"workers": 2},
 }
 OF_FILES = [
+    ("datasets", "corpus"),
     ("datasets", "h5ad"),
     ("datasets", "images"),
     ("datasets", "sequences"),
+    ("engines", "ray"),
     ("models", "geneformer-checkpoint"),
     ("signals", "function"),
-]  # need a file, and have tests of their own
+]  # need a file, or seconds to start, and have tests of their own
 MEMBERS = [(family, name) for family in FAMILIES for name in names(family) if (family, name) not in OF_FILES]
 
 

@@ -37,7 +37,13 @@ def aligned(view: View, features: pd.Index, *, found: float = 0.0) -> tuple[View
             f"{int((~there).sum())} of {len(features)} features are missing, the first is {features[~there][0]!r}; "
             f"measurements that are no counts must have them all"
         )
-    return _filled(view, features, np.flatnonzero(there), places[there]), share
+    few = view.in_memory() if view.on_disk else view
+    if few.on_disk:
+        raise DataError(
+            f"{view.n_obs:,} cells are lined up with {len(features):,} features in memory, and take more than the data "
+            "set's in_memory_gb: raise that, or ingest fewer cells to be tested"
+        )
+    return _filled(few, features, np.flatnonzero(there), places[there]), share
 
 
 def _filled(view: View, features: pd.Index, there: NDArray[np.intp], places: NDArray[np.intp]) -> View:

@@ -7,9 +7,9 @@ negative and needs no unit. Everything is *given the cell's total* over the gene
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from scipy import sparse
 from scipy.special import gammaln
 
 from sclaws.errors import DataError
+from sclaws.tallies import Entries, Tally
 
 MEASURE = "bits of a count per gene, given the cell's total over the model's {n} genes"
 _UNSEEN = 0.5  # molecules added to every gene, so that a gene without any in training has a finite loss
@@ -84,14 +85,31 @@ def gene_means(counts: sparse.csr_matrix, totals: NDArray[Any] | None = None) ->
     moments), a factor e² wide, which decides only for genes of which hardly anything was seen. Cells of nearly equal
     total are taken together for this (64 quantiles), so time grows with the non-zeros and with 64 p.
     """
-    found = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
-    if not found.sum() > 0:
-        raise DataError(f"{counts.shape[0]} training cells have no molecule on these {counts.shape[1]} genes")
     totals = _totals(counts, totals)
+    return gene_means_of_blocks(lambda: [counts], counts.shape[1], totals)
+
+
+def gene_means_of_blocks(
+    blocks: Callable[[], Iterable[sparse.csr_matrix]], genes: int, totals: NDArray[Any] | None = None
+) -> GeneMeans:
+    """Return what :func:`gene_means` does of cells that come in blocks (n_b, genes), two walks over them.
+
+    ``totals`` (n,) of the cells, in the order of the blocks, are what is held of every cell; default: their sums.
+    """
+    tally, own = Tally(genes), [np.empty(0)]
+    for block in blocks():
+        tally.add(block)
+        own.append(np.asarray(block.sum(axis=1), dtype=np.float64).ravel())
+    totals = np.concatenate(own) if totals is None else np.asarray(totals, dtype=np.float64)
+    entries = tally.entries()
+    found = entries.sums(entries.counts, genes)
+    if not found.sum() > 0:
+        raise DataError(f"{tally.cells} training cells have no molecule on these {genes} genes")
+    groups = _groups(blocks(), genes, totals)
     seen = found + _UNSEEN
     share = seen / (seen.sum() + (totals.sum() - found.sum()))  # what is of no gene here stays a share of the total
-    typical = _pooled_dispersion(counts, totals, share)
-    return GeneMeans(share, _dispersions(counts, totals, share, typical))
+    typical = _pooled_dispersion(entries, groups, totals, share)
+    return GeneMeans(share, _dispersions(entries, groups, share, typical))
 
 
 def _totals(counts: sparse.csr_matrix, totals: NDArray[Any] | None) -> NDArray[np.float64]:
@@ -107,47 +125,56 @@ def _totals(counts: sparse.csr_matrix, totals: NDArray[Any] | None) -> NDArray[n
     return given
 
 
-def _pooled_dispersion(counts: sparse.csr_matrix, totals: NDArray[Any], share: NDArray[Any]) -> float:
+class _Groups(NamedTuple):
+    """Groups of cells of nearly equal total: how many (b,), their mean total (b,), molecules per gene (b, p).
+
+    ``weighed`` (p,) is each gene's molecules, each times the total of its cell.
+    """
+
+    sizes: NDArray[np.float64]
+    means: NDArray[np.float64]
+    molecules: NDArray[np.float64]
+    weighed: NDArray[np.float64]
+
+
+def _groups(blocks: Iterable[sparse.csr_matrix], genes: int, totals: NDArray[np.float64]) -> _Groups:
+    n, start = len(totals), 0
+    number = min(_BINS, n)
+    group = np.empty(n, dtype=np.int8)
+    for b, some in enumerate(np.array_split(np.argsort(totals, kind="stable"), number)):
+        group[some] = b
+    molecules, weighed = np.zeros((number, genes)), np.zeros(genes)
+    for block in blocks:
+        own = slice(start, start := start + block.shape[0])
+        ends = np.arange(block.shape[0] + 1)
+        member = sparse.csc_matrix((np.ones(block.shape[0]), group[own], ends), shape=(number, block.shape[0]))
+        molecules += (member @ block).toarray()
+        weighed += block.T @ totals[own]
+    sizes = np.bincount(group, minlength=number).astype(np.float64)
+    return _Groups(sizes, np.bincount(group, totals, minlength=number) / sizes, molecules, weighed)
+
+
+def _pooled_dispersion(entries: Entries, groups: _Groups, totals: NDArray[Any], share: NDArray[Any]) -> float:
     """Return Σ[(x - μ)² - μ] / Σμ² over cells and genes; Σμ is the number of molecules."""
-    squares = float((counts.data.astype(np.float64) ** 2).sum())
-    cross = float((counts.T @ totals) @ share)
+    squares, molecules = float(entries.times @ entries.counts**2), float(entries.times @ entries.counts)
     fitted = float((share**2).sum() * (totals**2).sum())
-    return float(np.clip((squares - 2 * cross + fitted - counts.data.sum(dtype=np.float64)) / fitted, *_DISPERSIONS))
+    return float(np.clip((squares - 2 * (groups.weighed @ share) + fitted - molecules) / fitted, *_DISPERSIONS))
 
 
-def _dispersions(
-    counts: sparse.csr_matrix, totals: NDArray[Any], share: NDArray[Any], typical: float
-) -> NDArray[np.float64]:
+def _dispersions(entries: Entries, groups: _Groups, share: NDArray[Any], typical: float) -> NDArray[np.float64]:
     """Maximise, for all genes at once, Σ log[Γ(x+r)/(Γ(r) r^x)] - Σ(x+r) log(1+μ/r) + prior over φ = 1/r."""
-    sizes, means, molecules = _binned(counts, totals)
-    genes, values, times = _tallied(counts)
+    genes, values, times = entries
 
     def objective(log_dispersion: Any) -> Any:
         phi = np.exp(log_dispersion)
         r = 1 / phi
         rising = gammaln(values + r[genes]) - gammaln(r)[genes] + values * log_dispersion[genes]
-        bulk = np.einsum("bg,bg->g", molecules + sizes[:, None] * r, np.log1p(means[:, None] * (share * phi)))
+        rates = np.log1p(groups.means[:, None] * (share * phi))
+        bulk = np.einsum("bg,bg->g", groups.molecules + groups.sizes[:, None] * r, rates)
         prior = ((log_dispersion - math.log(typical)) / _PRIOR_SD) ** 2 / 2
         return np.bincount(genes, weights=times * rising, minlength=len(share)) - bulk - prior
 
     return np.asarray(np.exp(_golden_section(objective, *(np.full(len(share), math.log(b)) for b in _DISPERSIONS))))
-
-
-def _binned(counts: sparse.csr_matrix, totals: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return number (b,), mean total (b,) and molecules per gene (b, p) of groups of cells of nearly equal total."""
-    groups = np.array_split(np.argsort(totals, kind="stable"), min(_BINS, len(totals)))
-    rows = np.concatenate([np.full(len(group), b) for b, group in enumerate(groups)])
-    member = sparse.csr_matrix((np.ones(len(totals)), (rows, np.concatenate(groups))), shape=(len(groups), len(totals)))
-    sizes = np.array([len(group) for group in groups], dtype=np.float64)
-    return sizes, member @ totals / sizes, np.asarray((member @ counts).todense(), dtype=np.float64)
-
-
-def _tallied(counts: sparse.csr_matrix) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return (gene, count, in how many cells) of every count above zero: far fewer than there are non-zeros."""
-    codes, times = np.unique(
-        counts.indices.astype(np.int64) << 32 | counts.data.astype(np.int64), return_counts=True
-    )  # a count fits 32 bits
-    return codes >> 32, (codes & (2**32 - 1)).astype(np.float64), times
 
 
 def _golden_section(function: Callable[[Any], Any], low: Any, high: Any) -> NDArray[Any]:

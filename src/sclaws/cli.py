@@ -34,7 +34,9 @@ Out = Annotated[Path | None, Parameter(help="the folder for results, instead of 
 
 
 def main() -> None:
-    """Run a verb. Exit status: 0 done, 1 some runs failed, 2 a mistake that the message explains, 130 stopped."""
+    """Run a verb. Exit status: 0 done, 1 some runs failed, 2 a mistake that the message explains, 3 the budget is spent
+    and something is left, 130 stopped.
+    """
     try:
         sys.exit(app(sys.argv[1:]))
     except SclawsError as error:
@@ -76,11 +78,16 @@ def run(
     by: str | None = None,
     profile: Profile = None,
     out: Out = None,
+    hours: float | None = None,
+    budget: float | None = None,
+    price: str | None = None,
     dry_run: bool = False,
+    calibrate: bool = False,
 ) -> int:
     """Run a study, or what is missing of it: stop it any way you like, and run it again.
 
     Examples: sclaws run study.toml; sclaws run study.toml --dry-run; sclaws run study.toml --profile smoke;
+    sclaws run study.toml --hours 2; sclaws run study.toml --budget 50 --price 2.5;
     sclaws run gowri-2025 --data cells.h5ad --profile laptop;
     sclaws run denadel-2026 --corpus corpus.h5ad --evaluate lung.h5ad screen.h5ad --profile laptop
 
@@ -97,34 +104,58 @@ def run(
         are chosen to learn from, label, study, batch, perturbation; if nothing is said, what names in the data suggest
     by
         of a named study: the column of obs (donor) whose groups train or are tested as a whole
+    hours
+        begin nothing that does not fit into so many hours from now; what was begun is finished, all of it kept, and the
+        same command goes on with a new budget
+    budget
+        the same in money, at a price
+    price
+        money an hour of all that works, or a price file (see docs/prices.md), whose gpu_hour is that of one device
     dry_run
-        list what would run, with estimates of time and disk, and start nothing
+        list what would run, with estimates of time and disk and what a budget covers, and start nothing
+    calibrate
+        first train two small trials of each model that was never timed, which are kept: estimates then rest on them
     """
+    from sclaws.study import budgeting
+
     opened = _study(_written(study, data, signal, by, evaluate), profile, out)
+    opened = opened.within(budgeting.words(hours, budget, price))
+    if calibrate:
+        opened.calibrate()
     if dry_run:
         opened.check()
         print(opened.listing())
         return 0
-    return _told(opened.run())
+    return _told(result := opened.run()) or _left(opened, result)
 
 
 @app.command
-def ingest(recipe: Path, *, out: Path = Path("corpus.h5ad")) -> int:
-    """Join files of counts into one corpus: genes under one kind of name, cells that know which study they are from.
+def ingest(recipe: Path, *, out: Path = Path("corpus.zarr")) -> int:
+    """Join files of counts into one corpus on disk: genes under one kind of name, shuffled, of any size.
 
-    Example: sclaws ingest corpus.toml --out corpus.h5ad
+    Example: sclaws ingest corpus.toml --out corpus.zarr
 
     Parameters
     ----------
     recipe
-        a TOML file with a [[file]] for each h5ad file: path, name, genes or genes_path (other names of genes), columns
-        (such as { cell_type = "celltype" }), keep and drop (such as ["donor=d1"])
+        a TOML file with a [[file]] for each h5ad file, zarr folder or SOMA experiment: path (or soma, or census), name,
+        genes or genes_path (other names of genes), columns (such as { cell_type = "celltype" }), keep and drop (such as
+        ["donor=d1"])
     out
-        the h5ad file that is written
+        the folder that is written, an AnnData in zarr: use = "corpus" in a study
     """
+    from tqdm.auto import tqdm
+
     from sclaws.ingest import ingest
 
-    for sentence in ingest(recipe, out):
+    with tqdm(unit=" cells", unit_scale=True) as bar:
+
+        def progress(cells: int, what: str) -> None:
+            bar.set_description_str(what, refresh=False)
+            bar.update(cells)
+
+        said = ingest(recipe, out, progress)
+    for sentence in said:
         print(sentence)
     return 0
 
@@ -143,12 +174,19 @@ def check(study: Path, *, profile: Profile = None) -> int:
 
 
 @app.command
-def status(study: Path, *, profile: Profile = None, out: Out = None) -> int:
+def status(study: Path, *, profile: Profile = None, out: Out = None, thorough: bool = False) -> int:
     """Say how far a study is: trials and runs done, missing, failed and damaged.
 
     Example: sclaws status study.toml
+
+    Parameters
+    ----------
+    study
+        the study's TOML file
+    thorough
+        read every byte of embeddings and weights, too, which are verified in any case when they are used
     """
-    print(_study(study, profile, out).status())
+    print(_study(study, profile, out).status(thorough=thorough))
     return 0
 
 
@@ -178,18 +216,22 @@ def list_(family: str | None = None) -> int:
 
 @app.command
 def keys(study: Path, *, profile: Profile = None, out: Out = None) -> int:
-    """Print the keys of the trials that are still missing, one a line: for Slurm arrays, Snakemake or xargs.
+    """Print the keys of the trials that are still missing, a job a line: for Slurm arrays, Snakemake or xargs.
 
-    Example: sclaws keys study.toml | xargs -r -n 1 sclaws trial study.toml
+    Trials that are best done together share a line: small ones, and such as a model trains at once.
+
+    Example: sclaws keys study.toml | xargs -r -L 1 sclaws trial study.toml
     """
-    for key in _study(study, profile, out).missing_trials():
-        print(key)
+    for together in _study(study, profile, out).missing_trials():
+        print(*together)
     return 0
 
 
 @app.command
-def trial(study: Path, key: str, *, profile: Profile = None, out: Out = None) -> int:
-    """Train and score one trial of a study, in this process; does nothing when it is there already.
+def trial(study: Path, keys: Sequence[str] = (), /, *, profile: Profile = None, out: Out = None) -> int:
+    """Train and score trials of a study, in this process; does nothing for those that are there already.
+
+    Exit status: 0 all are there, 1 some failed or another process is working on them.
 
     Example: sclaws trial study.toml 3f2a90c41d7be658
 
@@ -197,16 +239,17 @@ def trial(study: Path, key: str, *, profile: Profile = None, out: Out = None) ->
     ----------
     study
         the study's TOML file
-    key
-        a key that ``sclaws keys`` printed
+    keys
+        what ``sclaws keys`` printed: a line of it, or several
     """
     opened = _study(study, profile, out)
-    done = opened.run_trial(key)
-    print(f"{key}: {len(done.trained)} trained, {len(done.scored)} scored, {len(done.failed)} failed")
+    done = opened.run_trials(*keys)
+    count = f"{len(done.trained)} trained, {len(done.scored)} scored, {len(done.failed)} failed"
+    print(f"{len(keys)} trial{'s' * (len(keys) != 1)}: {count}")
     for failed in done.failed:
         print("{error}: {message}".format(**opened.store.failures()[failed]), file=sys.stderr)
-    if done.busy:
-        print("another process is working on this trial", file=sys.stderr)
+    for busy in done.busy:
+        print(f"{busy}: another process is working on this trial", file=sys.stderr)
     return 1 if done.failed or done.busy else 0
 
 
@@ -243,11 +286,18 @@ def _study(path: Path, profile: str | None, out: Path | None) -> Study:
 
 
 def _told(result: Result) -> int:
-    """Print what a run found and where it is; 1 when something failed or is missing."""
+    """Print what a run found and where it is; 1 when something failed, or is missing though there was a budget."""
     print(result)
     if result.failed:
         print(f"{result.failed} trials or runs failed; the report says which and why", file=sys.stderr)
-    return 1 if result.failed or result.missing else 0
+    return 1 if result.failed or (result.missing and not result.done.left) else 0
+
+
+def _left(study: Study, result: Result) -> int:
+    """Say what a spent budget has left; 3 when there is something."""
+    if result.done.left:
+        print(study.undone(result.done), file=sys.stderr)
+    return 3 if result.done.left else 0
 
 
 __all__ = ["app", "cyclopts", "main"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numba import njit, prange
 from scipy import sparse
 
 from sclaws.errors import DataError
@@ -50,11 +51,22 @@ def checked(values: Any, cells: Sequence[Any], genes: Sequence[Any], *, where: s
 
 def first_problem(csr: sparse.csr_matrix) -> tuple[int, str] | None:
     """Return (position in ``csr.data``, what is wrong with it), or ``None`` for finite non-negative whole numbers."""
+    if csr.dtype == np.float32 and _are_counts(csr.data):
+        return None
     finite = np.isfinite(csr.data)
     if not finite.all():
         return int(np.argmin(finite)), "which is no finite number"
     good = (csr.data >= 0) & (csr.data == np.rint(csr.data))
     return None if good.all() else (int(np.argmin(good)), _looks_like(csr.data))
+
+
+@njit(cache=True, nogil=True)
+def _are_counts(data: Any) -> bool:
+    """Whether all are finite, whole and not below zero: one look at each, where numpy makes five copies."""
+    good = True
+    for value in data:
+        good &= (value >= 0) & (value < np.inf) & (value == np.floor(value))
+    return good
 
 
 def _looks_like(data: Any) -> str:
@@ -76,3 +88,40 @@ def log_normalised(values: Any, depth: Any = None) -> sparse.csr_matrix:
     depth = np.asarray(out.sum(axis=1)).ravel() if depth is None else depth
     out.data = np.log1p(out.data * np.repeat(TARGET / np.maximum(depth, 1.0), np.diff(out.indptr)))
     return out
+
+
+def log_of(counts: sparse.csr_matrix, genes: Any) -> sparse.csr_matrix:
+    """Return (n, g) float64 CSR log(1 + 10,000 count / total) of some genes, a cell's total being over all.
+
+    ``genes`` (g,) in ascending order: ``log_normalised(counts)[:, genes]``, without the columns that are not wanted.
+    """
+    place = np.full(counts.shape[1], -1, dtype=np.int64)
+    place[genes] = np.arange(len(genes))
+    ends = np.zeros(counts.shape[0] + 1, dtype=np.int64)
+    _count_chosen(counts.indices, counts.indptr, place, ends)
+    np.cumsum(ends, out=ends)
+    data, indices = np.empty(ends[-1], dtype=np.float64), np.empty(ends[-1], dtype=np.int32)
+    scale = TARGET / np.maximum(np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), 1.0)
+    _log_of(counts.data, counts.indices, counts.indptr, place, scale, ends, data, indices)
+    return sparse.csr_matrix((data, indices, ends.astype(np.int32)), shape=(counts.shape[0], len(genes)))
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def _count_chosen(indices: Any, indptr: Any, place: Any, ends: Any) -> None:
+    for row in prange(len(ends) - 1):
+        found = 0
+        for entry in range(indptr[row], indptr[row + 1]):
+            found += place[indices[entry]] >= 0
+        ends[row + 1] = found
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def _log_of(data: Any, indices: Any, indptr: Any, place: Any, scale: Any, ends: Any, out: Any, columns: Any) -> None:
+    for row in prange(len(ends) - 1):
+        at = ends[row]
+        for entry in range(indptr[row], indptr[row + 1]):
+            column = place[indices[entry]]
+            if column >= 0:
+                out[at] = np.log1p(data[entry] * scale[row])
+                columns[at] = column
+                at += 1

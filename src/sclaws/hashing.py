@@ -12,6 +12,7 @@ from numba import njit, uint64
 from sclaws.protocols import Ids
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_BLOCK = 2**16
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
@@ -44,5 +45,9 @@ def name_ids(names: Iterable[Any]) -> Ids:
 
 def ranked(ids: Ids, seed: int) -> Any:
     """Return positions in the order of a hash of (seed, id): any prefix is a uniform sample, and prefixes nest."""
-    salted = mix(np.asarray(ids, dtype=np.uint64) ^ mix(np.uint64(seed)))
-    return np.lexsort((ids, salted))
+    ids, salt = np.asarray(ids, dtype=np.uint64), mix(np.uint64(seed))
+    salted = np.empty_like(ids)
+    for start in range(0, len(ids), _BLOCK):  # so that millions of cells take no more room than their hashes
+        some = slice(start, start + _BLOCK)
+        salted[some] = mix(ids[some] ^ salt)
+    return np.argsort(salted, kind="stable")  # a bijection: equal only where the ids are

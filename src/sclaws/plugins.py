@@ -186,7 +186,7 @@ class Spec:
         fields = {k: self._resolved(k, v) for k, v in self.fields}
         try:
             if self._is_dataclass():
-                return pydantic.TypeAdapter(self.type).validate_python(fields)
+                return _adapter(self.type).validate_python(fields)
             return self.type(**fields)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
@@ -199,7 +199,10 @@ class Spec:
         return str(Path(self.folder) / Path(value).expanduser()) if _is_path(name, value) else value
 
     def describe(self) -> dict[str, Any]:
-        """Return ``{"use", "version", **fields}`` with defaults spelt out and files by their content (read once)."""
+        """Return ``{"use", "version", **fields}`` with defaults spelt out and files by their content (read once).
+
+        Fields that the class lists as ``incidental`` (how much memory may be used) are no part of it.
+        """
         return dict(self._described)
 
     @functools.cached_property
@@ -207,6 +210,8 @@ class Spec:
         defaults = {n: value for n, value in self._parameters()[0].items() if value is not inspect.Parameter.empty}
         given = {name: self._content(name, value) for name, value in self.fields}
         out: dict[str, Any] = {"use": self.use, "version": getattr(self.type, "version", 1), **defaults, **given}
+        for name in getattr(self.type, "incidental", ()):
+            out.pop(name, None)
         if ".py:" in self.use:
             out["use"] = f"{self._file().name}:{self.use.partition('.py:')[2]}"
             out["code"] = keys.file_digest(self._file())
@@ -226,7 +231,7 @@ class Spec:
         if dataclasses.replace(self).describe() != self.describe():
             raise PluginError(f"{self.label}: its file was changed since the study was read; read it anew")
 
-    @property
+    @functools.cached_property
     def label(self) -> str:
         """What tables call it: its ``name``; else a data set's file, or the class with the fields that were given."""
         if self.name:
@@ -236,6 +241,12 @@ class Spec:
         if self.family == "datasets" and "path" in fields:
             name = fields.pop("path")
         return f"{name}({','.join(f'{k}={v}' for k, v in fields.items())})" if fields else name
+
+
+@functools.cache
+def _adapter(component: type) -> pydantic.TypeAdapter[Any]:
+    """Return what checks and builds a component; making it takes longer than using it a hundred times."""
+    return pydantic.TypeAdapter(component)
 
 
 def _is_path(name: str, value: Any) -> bool:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # AnnData takes a second to import, and the analysis half doe
     from anndata import AnnData
     from scipy import sparse
 
+    from sclaws.stored import Stored
+
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Ints: TypeAlias = NDArray[np.integer[Any]]
 Ids: TypeAlias = NDArray[np.uint64]
@@ -125,7 +127,7 @@ class Failure:
 
 # ── experiments ──────────────────────────────────────────────────────────────────────────────────────────────────────
 class Dataset(Protocol):
-    """Where cells come from. ``load`` returns AnnData with raw values in ``X``.
+    """Where cells come from. ``load`` returns AnnData with raw values in ``X``, or :class:`sclaws.stored.Stored`.
 
     CSR is counts; a dense array of floats is measurements, such as the pixels of an image (``var`` has y, x and
     channel); a dense array of integers is codes, such as the residues of a sequence, whose order means nothing.
@@ -134,7 +136,7 @@ class Dataset(Protocol):
     ``_path``) starts at the study file, and it is the content of what it leads to that counts in a key.
     """
 
-    def load(self) -> AnnData:
+    def load(self) -> AnnData | Stored:
         """Return the validated data; raise ``DataError`` naming file, field and remedy."""
         ...
 
@@ -158,7 +160,6 @@ class View(Protocol):
     @property
     def n_vars(self) -> int:
         """Number of features."""
-        ...
 
     @property
     def cell_ids(self) -> Ids:
@@ -191,6 +192,11 @@ class View(Protocol):
         ...
 
     @property
+    def on_disk(self) -> bool:
+        """Whether every walk over the values reads them from disk: they are too many for memory."""
+        ...
+
+    @property
     def totals(self) -> NDArray[np.float64]:
         """(n,) sum of each cell's values: its depth in UMI, for counts."""
         ...
@@ -220,7 +226,6 @@ class View(Protocol):
 
     def batches(self, size: int = 4096) -> Iterator[Block]:
         """Yield the cells in order, ``size`` at a time, corrupted."""
-        ...
 
     def to_adata(self) -> AnnData:
         """Return everything at once, in memory; ``X`` is the corrupted values."""
@@ -240,6 +245,10 @@ class View(Protocol):
 
     def materialise(self) -> View:
         """Return an equal view whose corruptions have been carried out, in memory."""
+        ...
+
+    def in_memory(self) -> View:
+        """Return the same if there is room for it; else the same cells on disk, in an order that is quick to read."""
         ...
 
 
@@ -319,7 +328,8 @@ class Model(Protocol):
     Optional: ``load(folder)`` of what ``save`` wrote, ``untrained(train, *, seed)``, ``cost(cells, features)`` in CPU
     seconds, ``trains = False`` for a frozen one (training levels then drop out of its key), ``has_loss = True`` when
     what it trains has ``losses``, ``adapts = True`` when it has ``adapt`` (each may be a property of the fields),
-    ``version`` raised when its numbers change.
+    ``version`` raised when its numbers change, ``stacks = True`` when ``fit_many`` is worth more than sharing prepared
+    cells with other models: its trials then are bundled together, and not with theirs.
     ``fit`` and ``untrained`` get a :class:`Context` if their signatures name a ``context``.
 
     Optional: ``fit_many(jobs: Sequence[Job], *, context) -> list[Trained | Exception]`` trains several at once, which

@@ -9,7 +9,6 @@ from typing import Any
 
 PACKAGES = (
     "sclaws", "numpy", "scipy", "pandas", "scikit-learn", "anndata", "scanpy", "scikit-misc", "numba", "torch",
-    "scvi-tools",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ many boxes, and as many cells in the sketch, as its place is large. Both steps a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -30,16 +31,26 @@ def boxes(points: Floats, k: int, *, tolerance: float = 0.1) -> Ids:
     1 <= k <= n.
     """
     points = np.ascontiguousarray(points, dtype=np.float32)
-    if points.ndim != 2 or not np.isfinite(points).all():
+    if points.ndim != 2:
         raise ValueError(f"points must be finite and of shape (n, d), got shape {points.shape}")
-    if not 1 <= k <= len(points):
-        raise ValueError(f"k = {k} boxes must lie in [1, {len(points)}], the number of points")
-    low = points.min(axis=0)
-    width = float((points.max(axis=0) - low).max())
-    factors = mix(np.arange(1, points.shape[1] + 1, dtype=np.uint64) * GOLDEN) | np.uint64(1)
-    side = _side(points, low, width, factors, k, tolerance) if width > 0 else 1.0
-    codes = np.empty(len(points), dtype=np.uint64)
-    _coded(points, low, _per_unit(width, side), factors, codes)
+    return boxes_of_blocks(lambda: [points], k, tolerance=tolerance)
+
+
+def boxes_of_blocks(blocks: Callable[[], Iterable[Floats]], k: int, *, tolerance: float = 0.1) -> Ids:
+    """Return what :func:`boxes` does of points that come in blocks (n_b, d), in the same order whenever asked for.
+
+    Memory is that of the codes and one block. Each try of a side is a walk, 10 to 20 of them, and most end early.
+    """
+    low, high, n = _extent(blocks())
+    if not 1 <= k <= n:
+        raise ValueError(f"k = {k} boxes must lie in [1, {n}], the number of points")
+    width = float((high - low).max())
+    factors = mix(np.arange(1, len(low) + 1, dtype=np.uint64) * GOLDEN) | np.uint64(1)
+    side = _side(blocks, low, width, factors, min(2 * k, n), k, tolerance) if width > 0 else 1.0
+    codes, start = np.empty(n, dtype=np.uint64), 0
+    for block in blocks():
+        own = codes[start : (start := start + len(block))]
+        _coded(np.ascontiguousarray(block, dtype=np.float32), low, _per_unit(width, side), factors, own)
     return codes
 
 
@@ -63,14 +74,30 @@ def _per_unit(width: float, side: float) -> Any:
     return np.float32(1 / (max(width, float(np.finfo(np.float32).tiny)) * side))
 
 
-def _side(points: Any, low: Any, width: float, factors: Ids, k: int, tolerance: float) -> float:
+def _extent(blocks: Iterable[Floats]) -> tuple[Any, Any, int]:
+    """Return the least and the largest value of every dimension, float32, and the number of points."""
+    low, high, n = None, None, 0
+    for block in blocks:
+        points = np.asarray(block, dtype=np.float32)
+        if not np.isfinite(points).all():
+            raise ValueError(f"points must be finite and of shape (n, d), got shape {points.shape}")
+        if len(points):
+            low = points.min(axis=0) if low is None else np.minimum(low, points.min(axis=0))
+            high = points.max(axis=0) if high is None else np.maximum(high, points.max(axis=0))
+        n += len(points)
+    return low, high, n
+
+
+def _side(
+    blocks: Callable[[], Iterable[Floats]], low: Any, width: float, factors: Ids, limit: int, k: int, tolerance: float
+) -> float:
     """Return the side of the boxes, as a share of the widest dimension."""
     most, least = k * (1 + tolerance), k * (1 - tolerance)
     finer, coarser, side = 0.0, 2.0, 0.25  # at twice the widest dimension all is one box
     best, nearest = side, np.inf
     table = np.empty(1 << int(2 * k + 16).bit_length() + 1, dtype=np.uint64)
     while side > _FINEST and coarser - finer > _FINEST:
-        found = _occupied(points, low, _per_unit(width, side), factors, min(2 * k, len(points)), table)
+        found = _number(blocks(), low, _per_unit(width, side), factors, limit, table)
         if abs(found - k) < nearest:
             best, nearest = side, abs(found - k)
         if least <= found <= most:
@@ -81,6 +108,18 @@ def _side(points: Any, low: Any, width: float, factors: Ids, k: int, tolerance: 
             coarser = side
         side = (finer + coarser) / 2
     return best
+
+
+def _number(blocks: Iterable[Floats], low: Any, per_unit: Any, factors: Ids, limit: int, table: Ids) -> int:
+    """Count the boxes, up to ``limit`` + 1."""
+    table[:] = 0
+    found = 0
+    for block in blocks:
+        points = np.ascontiguousarray(block, dtype=np.float32)
+        found = _occupied(points, low, per_unit, factors, limit, table, found)
+        if found > limit:
+            break
+    return found
 
 
 @njit(cache=True, inline="always")
@@ -99,11 +138,9 @@ def _coded(points: Any, low: Any, per_unit: Any, factors: Any, out: Any) -> None
 
 
 @njit(cache=True)
-def _occupied(points: Any, low: Any, per_unit: Any, factors: Any, limit: Any, table: Any) -> int:
-    """Count the boxes, up to ``limit`` + 1, in a hash table of a power of two that is longer than that."""
-    table[:] = 0
+def _occupied(points: Any, low: Any, per_unit: Any, factors: Any, limit: Any, table: Any, found: int) -> int:
+    """Add new boxes to the ``found``, up to ``limit`` + 1, in a hash table of a power of two longer than that."""
     last = np.uint64(len(table) - 1)
-    found = 0
     for i in range(len(points)):
         code = _code(points[i], low, per_unit, factors) | np.uint64(1)  # 0 is an empty place
         at = (code >> np.uint64(1)) & last

@@ -25,8 +25,9 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Shares of the cells for testing and for early stopping; the rest trains.
+    """Shares of the cells for testing and for early stopping, or their numbers, from 2 up; the rest trains.
 
+    Of an atlas a share is more cells than a score needs: ``test = 20000``.
     With ``by`` (an ``obs`` column: donor, clone, block) groups stay whole: groups are taken in a hashed order until a
     part has its share, so the shares are then approximate. Replicates differ in their seed, everything else on a grid
     shares the same test cells.
@@ -44,9 +45,11 @@ class Split:
                 raise DataError(f"split: {name} = {value!r} must be a share of the cells, such as 0.2")
         if not isinstance(self.by, (str, NoneType)):
             raise DataError(f"split: by = {self.by!r} must be the name of a column of obs")
-        if not (0 < self.test < 1 and 0 < self.valid < 1 and self.test + self.valid < 1):
+        shares = [value for value in (self.test, self.valid) if value < 1]
+        if min(self.test, self.valid) <= 0 or sum(shares) >= 1 or any(1 <= v < 2 for v in (self.test, self.valid)):
             raise DataError(
-                f"split: test = {self.test} and valid = {self.valid} must be shares above 0 that leave cells to train"
+                f"split: test = {self.test} and valid = {self.valid} must be shares above 0 that leave cells to train, "
+                "or numbers of cells from 2 up"
             )
 
     def describe(self) -> dict[str, Any]:
@@ -58,13 +61,18 @@ class Split:
         """A short name for tables."""
         return f"test={self.test:g},valid={self.valid:g}" + (f",by={self.by}" if self.by else "")
 
+    def shares(self, n: int) -> tuple[float, float]:
+        """Return the shares of ``n`` cells that test and that validate; with numbers that leave none, they sum to 1."""
+        test, valid = (value if value < 1 else min(value / max(n, 1), 0.5) for value in (self.test, self.valid))
+        return test, valid
+
     def parts(self, view: View, *, seed: int) -> Parts:
         """Return the three parts; raise ``DataError`` when there are too few cells or groups for them."""
         units = view.cell_ids if self.by is None else self._groups(view)
-        test = _first(units, self.test * view.n_obs, seed)
+        test = _first(units, _number(self.test, view.n_obs), seed, cells=self.by is None)
         rest = ~test
         valid = np.zeros_like(test)
-        valid[rest] = _first(units[rest], self.valid * view.n_obs, seed)
+        valid[rest] = _first(units[rest], _number(self.valid, view.n_obs), seed, cells=self.by is None)
         train = rest & ~valid
         for name, part in (("test", test), ("valid", valid), ("train", train)):
             if part.sum() < 2:
@@ -84,8 +92,19 @@ class Split:
         return name_ids(names)[codes]
 
 
-def _first(units: Ids, wanted: float, seed: int) -> NDArray[np.bool_]:
-    """Return the mask of whole units, in hashed order, until ``wanted`` cells are reached (at least one unit)."""
+def _number(part: float, n: int) -> float:
+    return part * n if part < 1 else part
+
+
+def _first(units: Ids, wanted: float, seed: int, *, cells: bool) -> NDArray[np.bool_]:
+    """Return the mask of whole units, in hashed order, until ``wanted`` cells are reached (at least one unit).
+
+    ``cells``: every unit is one cell.
+    """
+    if cells:
+        chosen = np.zeros(len(units), dtype=bool)
+        chosen[ranked(units, seed)[: max(round(wanted), 1)]] = True
+        return chosen
     ids, codes, sizes = np.unique(units, return_inverse=True, return_counts=True)
     order = ranked(ids, seed)
     before = np.concatenate([[0], np.cumsum(sizes[order])[:-1]])

@@ -1,5 +1,7 @@
 """Principal components for a sketch against scanpy's, step by step as published; found once for all levels."""
 
+import tempfile
+
 import anndata
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from scipy import sparse
 
 from sclaws.axes import _boxes
 from sclaws.errors import DataError
+from sclaws.sketching import boxes
 from sclaws.testing import cells
 from sclaws.view import View
 
@@ -60,9 +63,37 @@ def test_components_do_not_depend_on_the_size_of_batches(monkeypatch):
 def test_boxes_are_found_once_for_all_levels(monkeypatch):
     view = programs()
     first = _boxes.codes(view, 5, 0.1)
-    monkeypatch.setattr(_boxes, "components", lambda *given: pytest.fail("computed again"))
+    monkeypatch.setattr(_boxes, "component_blocks", lambda *given: pytest.fail("computed again"))
     assert _boxes.codes(view, 5, 0.1) is first
     assert abs(len(np.unique(first)) - 60) <= 6
+
+
+def test_boxes_are_those_of_the_components_however_they_are_read(monkeypatch, tmp_path):
+    """The scratch file is read in pieces that are not the batches, and is gone afterwards."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(_boxes, "_READ", 700)  # bytes: 35 cells of five
+    expected = boxes(_boxes.components(programs(), 5), 60)
+    np.testing.assert_array_equal(_boxes.codes(programs(), 5, 0.1), expected)
+    assert not list(tmp_path.iterdir())
+
+
+def test_components_are_those_of_a_dense_matrix_where_values_are_clipped():
+    """By numpy, of all cells at once: a gene in all cells but one, and one in one alone, lie beyond ten deviations."""
+    adata = programs().to_adata()
+    dense = adata.X.toarray()
+    dense[:, 7] = np.rint(dense.sum(axis=1) / 2)
+    dense[0, 7] = 0
+    dense[:, 8], dense[5, 8] = 0, 30
+    adata.X = sparse.csr_matrix(dense)
+    x = np.log1p(dense / dense.sum(axis=1, keepdims=True, dtype=np.float64) * 1e4)
+    z = (x - x.mean(axis=0)) / x.std(axis=0, ddof=1)
+    assert (z < -10).any() and (z > 10).any()
+    z = np.clip(z, -10, 10)
+    z -= z.mean(axis=0)
+    expected = z @ np.linalg.svd(z, full_matrices=False)[2][:5].T
+    found = _boxes.components(View.of(adata), 5)
+    signs = np.sign((found * expected).sum(axis=0))
+    np.testing.assert_allclose(found * signs, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_fewer_genes_than_components_give_as_many_as_there_are():

@@ -101,3 +101,25 @@ def stay_deaf(folder):
     (Path(folder) / str(os.getpid())).touch()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     time.sleep(60)
+
+
+def die_once(file):
+    """Killed the first time; the second time there is a file that says so."""
+    if not Path(file).exists():
+        Path(file).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "lived"
+
+
+def stay_awake(folder):
+    """The same as ``stay``, in Python that is told to stop at any moment: nothing sleeps for long."""
+    if not folder:
+        return
+    path = Path(folder) / str(os.getpid())
+    path.touch()
+    try:
+        for _ in range(1200):
+            time.sleep(0.05)
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,3 +1,6 @@
+import itertools
+import warnings
+
 import numpy as np
 import pytest
 
@@ -48,3 +51,49 @@ def three_types():
     adata.var_names = [f"G{j}" for j in range(60)]
     adata.obs["cell_type"] = [f"type{k}" for k in kinds]
     return View.of(adata)
+
+
+class ScviTools:
+    """The second implementation of the autoencoder, and how our weights are handed over to it."""
+
+    def network(self, form):
+        """Return their network, as initialised, without dropout."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from scvi.module import VAE
+        return VAE(
+            form.genes, n_batch=1, n_hidden=form.hidden, n_latent=form.latent, n_layers=form.layers, dropout_rate=0.0,
+            gene_likelihood=form.likelihood,
+        )  # fmt: skip
+
+    def names(self, form):
+        """Return {our name of a weight: theirs}."""
+        parts = {"encoder": "z_encoder.encoder", "decoder": "decoder.px_decoder"}
+        norms = {"weight": "weight", "bias": "bias", "average": "running_mean", "square": "running_var"}
+        out = {"log_r": "px_r"}
+        for (part, their), i in itertools.product(parts.items(), range(form.layers)):
+            layer = f"{their}.fc_layers.Layer {i}"
+            out |= {f"{part}.{i}.{w}": f"{layer}.0.{w}" for w in ("weight", "bias")}
+            out |= {f"{part}.{i}.norm.{w}": f"{layer}.1.{v}" for w, v in norms.items()}
+        heads = {
+            "mean": "z_encoder.mean_encoder", "variance": "z_encoder.var_encoder",
+            "share": "decoder.px_scale_decoder.0",
+        }  # fmt: skip
+        if form.likelihood == "zinb":
+            heads["extra"] = "decoder.px_dropout_decoder"
+        return out | {f"{own}.{w}": f"{their}.{w}" for own, their in heads.items() for w in ("weight", "bias")}
+
+    def holding(self, form, weights, m):
+        """Return their network, in float64, with the weights of model m; what no loss depends on stays theirs."""
+        network = self.network(form).double()
+        state, known = network.state_dict(), self.names(form)
+        assert set(known) == set(weights)
+        for own, their in known.items():
+            w = weights[own][m].detach().double()
+            state[their].copy_(w.T if w.ndim == 2 else w)
+        return network
+
+
+@pytest.fixture(scope="session")
+def scvi_tools():
+    return ScviTools()

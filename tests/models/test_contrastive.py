@@ -80,7 +80,7 @@ def test_the_loss_is_the_published_mixture(studies):
     model = Contrastive(**SMALL | {"dropout": 0.0, "input_dropout": 0.0, "l1": 0.2, "triplet_weight": 0.25})
     data = module._mlp.prepared("it", train, valid, "all", 3)
     known, _ = _triplets.kinds("it", train, "cell_type", "study", None)
-    weights = module._mlp.start(model.shapes(60), 3, "cpu")
+    weights = module._mlp.start(model.shapes(60), [3], "cpu")
     found = float(model._loss(data, known, weights, 3, "cpu")(1).detach())
     rows = _triplets.drawn(known.balance(), 96, 3, 1)
     counts = train.to_adata().X.toarray()[rows]

@@ -176,3 +176,29 @@ def test_nothing_is_written_or_seeded_or_set(name, parts, tmp_path, monkeypatch,
 @every
 def test_cost_grows_with_cells(name):
     assert 0 < MODELS[name].cost(1e3, 1e3) <= MODELS[name].cost(1e5, 1e3)
+
+
+LINEAR = {
+    "hvg": HVG(n_genes=20),
+    "gene-mean": GeneMean(),
+    "pca": PCA(dim=4, n_genes=20),
+    "random-projection": RandomProjection(dim=8, on="lognorm", n_genes=20),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_what_is_linear_never_holds_all_cells(name, parts, monkeypatch):
+    """Batches of 50 give what one batch does; a value that is no count is refused in whatever batch it is."""
+    once = LINEAR[name].fit(parts.train, parts.valid, seed=1)
+    expected = once.embed(parts.test)
+    bad = parts.train.to_adata()
+    bad.X[290, 3] = 0.5
+    whole = View.batches
+    monkeypatch.setattr(View, "batches", lambda self, size=4096: whole(self, 50))
+    monkeypatch.setattr(View, "to_adata", lambda self: pytest.fail("all cells in memory"))
+    trained = LINEAR[name].fit(parts.train, parts.valid, seed=1)
+    np.testing.assert_allclose(trained.embed(parts.test), expected, atol=1e-6)
+    if name == "gene-mean":
+        np.testing.assert_allclose(trained.losses(parts.test, seed=0), once.losses(parts.test, seed=0), rtol=1e-12)
+    with pytest.raises(ModelError, match="needs counts, and there is a value of 0.5, which is no whole number"):
+        LINEAR[name].fit(View.of(bad), parts.valid, seed=1)

@@ -8,7 +8,8 @@ from sclaws.models import _stack, _training
 from sclaws.models import masked_autoencoder as module
 from sclaws.models._batches import hidden
 from sclaws.models.masked_autoencoder import MaskedAutoencoder
-from sclaws.protocols import Context
+from sclaws.protocols import Context, Job
+from sclaws.thinning import Thin
 
 torch = pytest.importorskip("torch")
 SMALL = {"widths": (64,), "dim": 8, "n_genes": "all", "max_updates": 300, "batch_size": 64, "lr": 1e-2}
@@ -99,8 +100,8 @@ def test_a_batch_is_masked_scaled_and_judged_at_hidden_entries(parts):
     """The first step's loss: dropout off, so that what is random is the masks and the batch."""
     model = MaskedAutoencoder(**SMALL | {"dropout": 0.0})
     data = module._mlp.prepared("it", parts.train, parts.valid, "all", 3)
-    weights = module._mlp.start(model.shapes(80), 3, "cpu")
-    loss, _ = model._losses(data, weights, 3, "cpu")
+    weights = module._mlp.start(model.shapes(80), [3], "cpu")
+    loss, _ = model._losses([data], weights, [3], "cpu")
     x = torch.from_numpy(values_of(parts.train)[_training.rows(300, 64, 3, 1)].astype(np.float32))[None]
     hide = _training.Random([3], 1, "cpu").uniform(64, 80) < 0.5
     assert float(hide.float().mean()) == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(64 * 80))
@@ -167,3 +168,24 @@ def test_a_device_that_is_not_there_is_told(parts):
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="device 'cuda' was asked for and there is none"):
             MaskedAutoencoder(**SMALL).fit(parts.train, parts.valid, seed=0, context=Context(None, device="cuda"))
+
+
+def test_models_side_by_side_are_those_that_are_trained_alone(parts):
+    """Other cells, depths and seeds beside it change nothing; one that cannot be trained fails alone."""
+    model = MaskedAutoencoder(**SMALL | {"max_updates": 40})
+    thin = Thin.keep(0.4, 2)
+    jobs = [
+        Job(parts.train, parts.valid, 0),
+        Job(parts.train.take(np.arange(90)), parts.valid, 1),
+        Job(parts.train.take(np.arange(1)), parts.valid, 2),
+        Job(parts.train.corrupt(thin), parts.valid.corrupt(thin), 3),
+    ]
+    together = model.fit_many(jobs)
+    assert isinstance(together[2], ModelError)
+    for job, found in [(jobs[i], together[i]) for i in (0, 1, 3)]:
+        alone = model.fit(job.train, job.valid, seed=job.seed)
+        np.testing.assert_allclose(found.embed(parts.test), alone.embed(parts.test), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found.losses(parts.test, seed=0), alone.losses(parts.test, seed=0), rtol=1e-4)
+        assert len(found.history) == len(alone.history)
+    data = {i: module._mlp.prepared("it", jobs[i].train, jobs[i].valid, "all", jobs[i].seed) for i in (0, 1, 3)}
+    assert model._groups(data, "cpu") == [[0, 1, 3]]

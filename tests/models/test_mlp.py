@@ -71,7 +71,7 @@ def test_outputs_are_those_of_torch(normalised):
 def test_as_many_weights_as_torch_has(normalised):
     module, _ = reference(normalised)
     forms = _mlp.shapes("net", WIDTHS, normalised=normalised)
-    started = _mlp.start(forms, 0, "cpu")
+    started = _mlp.start(forms, [0], "cpu")
     assert sum(np.prod(form) for form in forms.values()) == sum(p.numel() for p in module.parameters())
     learned = {name for name, w in started.items() if w.requires_grad}
     assert learned == set(forms)
@@ -84,7 +84,7 @@ def test_as_many_weights_as_torch_has(normalised):
 def test_dropout_follows_activations_as_published(normalised, times):
     """Not the input, not the output; and, where there is batch normalisation, not what enters the last layer."""
     dropped = []
-    weights = _mlp.start(_mlp.shapes("net", WIDTHS, normalised=normalised), 0, "cpu")
+    weights = _mlp.start(_mlp.shapes("net", WIDTHS, normalised=normalised), [0], "cpu")
     _mlp.forward(weights, "net", torch.ones(1, 4, 7), drop=lambda x: dropped.append(x.shape[-1]) or x)
     assert dropped == [5, 4][:times]
 

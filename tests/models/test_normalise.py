@@ -7,6 +7,7 @@ from scipy import sparse
 
 from sclaws.counts import log_normalised
 from sclaws.models import _normalise
+from sclaws.tallies import tallied
 from sclaws.thinning import Thin
 from sclaws.view import View
 
@@ -42,6 +43,22 @@ def test_few_cells_and_shallow_ones_still_give_as_many_genes_as_asked(parts, cel
     genes = _normalise.variable_genes(_normalise.read_counts(view, "m"), 30)
     assert len(set(genes)) == 30
     assert (np.diff(genes) > 0).all()
+
+
+def test_a_tally_of_blocks_is_all_that_is_needed(parts):
+    counts = _normalise.read_counts(parts.train, "m")
+    tally = tallied((counts[start : start + 37] for start in range(0, 300, 37)), 80)
+    np.testing.assert_array_equal(_normalise.variable_genes(tally, 20), _normalise.variable_genes(counts, 20))
+    np.testing.assert_array_equal(_normalise.variable_genes(tally, "all"), np.arange(80))
+
+
+def test_blocks_are_the_cells_one_after_another(parts, monkeypatch):
+    whole = View.batches
+    monkeypatch.setattr(View, "batches", lambda self, size=4096: whole(self, 64))
+    dense, found = parts.train.to_adata().X.toarray(), np.zeros((300, 80))
+    for some, counts in _normalise.placed(_normalise.count_blocks(parts.train, "m")):
+        found[some] = counts.toarray()
+    np.testing.assert_array_equal(found, dense)
 
 
 def test_genes_that_do_not_vary_come_last():

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -176,7 +177,8 @@ def test_other_data_do_not_go_on_from_the_last_ones_checkpoint(jobs, tmp_path, m
 def test_models_share_a_batch_while_memory_holds_them(monkeypatch):
     plan = QUICK.plan  # 16 cells of 24 genes, width 8: 3,072 numbers a model
     monkeypatch.setattr(training, "_TOGETHER", {"cpu": 2 * 3072 + 5, "cuda": 10**9})
-    genes = {0: 24, 1: 15, 2: 24, 4: 24, 5: 15}
+    sizes = {0: 24, 1: 15, 2: 24, 4: 24, 5: 15}
+    genes = {i: SimpleNamespace(genes=np.arange(size), train=None) for i, size in sizes.items()}
     assert training.groups(plan, genes, "cpu") == [[1, 5], [0, 2], [4]]  # 15 genes: 1,920 numbers, of which 3 fit
     assert training.groups(plan, genes, "cuda:1") == [[1, 5], [0, 2, 4]]
     monkeypatch.setattr(training, "_TOGETHER", {"cpu": 1})

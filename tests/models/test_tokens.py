@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sclaws.models import _tokens
-from sclaws.models._tokens import medians, rank, token_ids
+from sclaws.models import _medians, _tokens
+from sclaws.models._tokens import rank, token_ids
 
 
 def csr(rows):
@@ -28,6 +28,10 @@ def plainly(counts, middle, ids, context, value):
     return out
 
 
+def medians(counts, totals):
+    return _medians.medians([counts], totals, counts.shape[1])
+
+
 def exactly(count, median):
     return Fraction(int(count)) / Fraction(float(median))
 
@@ -42,28 +46,6 @@ def simulated(n, p, depth, seed=0, spread=2.0):
     share = np.exp(rng.normal(0, spread, p))
     mean = np.exp(rng.normal(np.log(depth), 0.4, n))[:, None] * share / share.sum()
     return csr(rng.poisson(rng.gamma(2.0, mean / 2.0)))
-
-
-# ── medians ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-def test_a_median_is_over_the_cells_that_have_the_gene():
-    counts = csr([[2, 0, 1, 0], [4, 0, 3, 0], [9, 0, 0, 0], [0, 0, 0, 0]])
-    found = medians(counts, np.array([10_000, 20_000, 30_000, 0]))
-    np.testing.assert_allclose(found, [2.0, np.nan, (1 + 1.5) / 2, np.nan])  # of 2, 2, 3 and of 1, 1.5
-
-
-def test_medians_equal_numpys_on_dense_columns():
-    counts = simulated(200, 300, 400)
-    whole = np.asarray(counts.sum(axis=1)).ravel() + 55.0  # molecules of genes that are not here
-    shares = counts.toarray().astype(np.float64) / whole[:, None] * 1e4
-    truth = [np.median(column[column > 0]) if (column > 0).any() else np.nan for column in shares.T]
-    assert np.isnan(truth).any()
-    np.testing.assert_allclose(medians(counts, whole), truth, rtol=1e-14)
-
-
-@pytest.mark.parametrize("totals", [np.array([3.0, 0.0]), np.array([3.0])])
-def test_medians_need_a_total_for_every_cell_with_molecules(totals):
-    with pytest.raises(ValueError, match="a total above 0 is needed for each of the 2 cells that has molecules"):
-        medians(csr([[1, 2], [0, 1]]), totals)
 
 
 # ── ranks ────────────────────────────────────────────────────────────────────────────────────────────────────────────

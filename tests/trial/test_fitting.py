@@ -8,7 +8,7 @@ import pytest
 from sclaws import grid, trial
 from sclaws.store import Store
 from sclaws.testing import counts
-from sclaws.trial import data, fitting
+from sclaws.trial import data, fitting, scoring, training
 
 MODEL = """
 from pathlib import Path
@@ -148,6 +148,36 @@ def test_after_a_kill_the_same_jobs_come_in_the_same_order_to_the_same_scratch(s
     _, first, _, second = calls
     assert first == second
     assert (store.folder / "training" / first[0] / "checkpoint").exists()
+
+
+def test_a_kill_in_the_first_score_costs_none_of_them_its_training(store, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = runs(store, levels={"n_cells": [40, 41, 80]})
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "estimates", killed)
+        with pytest.raises(KeyboardInterrupt):
+            work(store, of)
+    done, calls = work(store, [run for run in of if level(run) != 41])
+    assert (calls, done.trained, len(done.scored), done.failed) == ([], [], 2, [])
+
+
+def test_one_that_cannot_be_embedded_fails_alone(store, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = runs(store, levels={"n_cells": [40, 80, 120]})
+    real, begun = training.embedding, []
+
+    def embedding(*words: object) -> object:
+        begun.append(words)
+        if len(begun) == 1:
+            raise ValueError("not this one")
+        return real(*words)
+
+    monkeypatch.setattr(training, "embedding", embedding)
+    done, _ = work(store, of)
+    assert (done.failed, len(done.trained), len(done.scored)) == ([of[0].trial.key], 2, 2)
+    assert store.failures()[of[0].trial.key]["message"] == "not this one"
 
 
 def test_the_progress_of_a_joint_training_is_that_of_each(store) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
+from numba import njit
 from numpy.typing import NDArray
-from scipy import linalg
+from scipy import sparse
 
-from sclaws.counts import as_csr, log_normalised
+from sclaws.counts import TARGET, as_csr, log_of
 from sclaws.errors import DataError
+from sclaws.gram import Gram, leading
 from sclaws.protocols import Floats, Ids, Ints, View
-from sclaws.sketching import boxes
+from sclaws.sketching import boxes_of_blocks
 
 GENES = 2000  # most variable, whose covariance is decomposed
 _CLIP = 10.0  # standard deviations, as published
+_READ = 2**22  # bytes of the scratch file that are in memory at once
 
 _found: WeakKeyDictionary[View, dict[tuple[int, float], Ids]] = WeakKeyDictionary()
 
@@ -24,22 +30,41 @@ _found: WeakKeyDictionary[View, dict[tuple[int, float], Ids]] = WeakKeyDictionar
 def codes(train: View, dims: int, share: float) -> Ids:
     """Return the (n,) box of each cell: ``share`` times as many boxes as cells, on ``dims`` principal components.
 
-    Remembered as long as the view exists, so levels of one replicate share it. Raises ``DataError`` for values that
-    are no counts, and where no gene varies.
+    Remembered as long as the view exists, so levels of one replicate share it. Components lie in a scratch file while
+    they are needed, 200 bytes a cell; memory is that of the codes. Raises ``DataError`` for values that are no counts,
+    and where no gene varies.
     """
     mine = _found.setdefault(train, {})
     if (dims, share) not in mine:
-        mine[dims, share] = boxes(components(train, dims), max(int(share * train.n_obs), 1))
+        with tempfile.TemporaryFile(prefix="sclaws-sketch-") as scratch:
+            width = 1
+            for block in component_blocks(train, dims):
+                scratch.write(np.ascontiguousarray(block).data)
+                width = block.shape[1]
+            k = max(int(share * train.n_obs), 1)
+            mine[dims, share] = boxes_of_blocks(lambda: _read(scratch, width), k)
     return mine[dims, share]
 
 
+def _read(scratch: IO[bytes], width: int) -> Iterator[NDArray[np.float32]]:
+    scratch.seek(0, os.SEEK_SET)
+    size = max(_READ // (4 * width), 1) * 4 * width
+    while found := scratch.read(size):
+        yield np.frombuffer(found, dtype=np.float32).reshape(-1, width)
+
+
 def components(train: View, dims: int) -> Floats:
-    """Return (n, dims) float32 principal components of the log-normalised variable genes; fewer if there are fewer.
+    """Return all of :func:`component_blocks`, (n, dims) float32, in memory."""
+    return np.concatenate(list(component_blocks(train, dims)))
+
+
+def component_blocks(train: View, dims: int) -> Iterator[NDArray[np.float32]]:
+    """Yield float32 principal components of the log-normalised variable genes, ``dims`` or as many as there are genes.
 
     Scaled to 10,000 a cell, log1p, the 2,000 genes of the highest normalised dispersion, each to unit variance with
     values clipped at ±10: what DenAdel et al. 2024 sketch, but for a number of genes in place of their thresholds.
-    Three walks over the cells, of which one batch is in memory, beside the genes' covariance (32 MB) and the result.
-    Linear in the cells, but for a decomposition of 2,000 genes that takes seconds.
+    Three walks over the cells, of which one batch is in memory, beside the genes' covariance (32 MB). Linear in the
+    cells, but for a decomposition of 2,000 genes that takes seconds.
     """
     if not train.counts:
         raise DataError("n_cells: a sketch normalises counts, and these values are none; choose the cells otherwise")
@@ -48,22 +73,13 @@ def components(train: View, dims: int) -> Floats:
     if not len(genes):
         raise DataError(f"n_cells: no gene varies in the {train.n_obs} training cells, so they cannot be sketched")
     mean, deviation = moments.mean_log[genes], np.sqrt(moments.variance_log[genes])
-    dims = min(dims, len(genes))
-    gram, total = np.zeros((len(genes), len(genes))), np.zeros(len(genes))
-    for z in _scaled(train, genes, mean, deviation):
-        gram += z.T @ z
-        total += z.sum(axis=0, dtype=np.float64)
-    centre = total / train.n_obs
-    axes = _leading(gram / train.n_obs - np.outer(centre, centre), dims)
-    return np.concatenate([(z - centre) @ axes for z in _scaled(train, genes, mean, deviation)]).astype(np.float32)
-
-
-def _leading(covariance: NDArray[np.float64], dims: int) -> NDArray[np.float64]:
-    """Return the (g, dims) leading eigenvectors, each with its largest loading positive."""
-    last = len(covariance) - 1
-    found = linalg.eigh(covariance, subset_by_index=(last - dims + 1, last))[1][:, ::-1]
-    signs = np.sign(found[np.abs(found).argmax(axis=0), np.arange(dims)])
-    return np.asarray(found * signs)
+    gram = Gram(len(genes))
+    for above in _scaled(train, genes, mean, deviation):
+        gram.add(above)
+    axes = leading(gram.covariance(), min(dims, len(genes)))
+    centre = gram.mean @ axes
+    for above in _scaled(train, genes, mean, deviation):
+        yield (above @ axes - centre).astype(np.float32)
 
 
 class _Moments(NamedTuple):
@@ -78,9 +94,9 @@ class _Moments(NamedTuple):
 def _moments(train: View) -> _Moments:
     sums = np.zeros((4, train.n_vars))
     for block in train.batches():
-        x = log_normalised(as_csr(block.values))
-        for i, values in enumerate((np.expm1(x.data), np.expm1(x.data) ** 2, x.data, x.data**2)):
-            sums[i] += np.bincount(x.indices, values, minlength=train.n_vars)
+        counts = as_csr(block.values)
+        scale = TARGET / np.maximum(np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), 1.0)
+        _add_moments(counts.data, counts.indices, counts.indptr, scale, sums)
     n = train.n_obs
     first, second, log_first, log_second = sums / n
     bessel = n / max(n - 1, 1)
@@ -104,8 +120,26 @@ def _variable(moments: _Moments, n: int) -> Ints:
     return np.sort(varies[np.argsort(-score, kind="stable")[:n]])
 
 
-def _scaled(train: View, genes: Ints, mean: Any, deviation: Any) -> Any:
-    """Yield (cells, g) float32 values of the batches, in deviations from the mean."""
+def _scaled(train: View, genes: Ints, mean: Any, deviation: Any) -> Iterator[sparse.csr_matrix]:
+    """Yield (cells, g) float32 values of the batches, clipped deviations from the mean, less that of an absent gene.
+
+    So a gene that is absent stays zero, and what is subtracted from all cells alike changes no component.
+    """
+    absent = np.maximum(-mean / deviation, -_CLIP)
     for block in train.batches():
-        dense = log_normalised(as_csr(block.values))[:, genes].toarray()
-        yield np.clip((dense - mean) / deviation, -_CLIP, _CLIP).astype(np.float32)
+        x = log_of(as_csr(block.values), genes)
+        z = (x.data - mean[x.indices]) / deviation[x.indices]
+        x.data = (np.clip(z, -_CLIP, _CLIP) - absent[x.indices]).astype(np.float32)
+        yield x
+
+
+@njit(cache=True, nogil=True)
+def _add_moments(data: Any, indices: Any, indptr: Any, scale: Any, sums: Any) -> None:
+    for row in range(len(indptr) - 1):
+        for entry in range(indptr[row], indptr[row + 1]):
+            gene, value = indices[entry], data[entry] * scale[row]
+            log = np.log1p(value)
+            sums[0, gene] += value
+            sums[1, gene] += value * value
+            sums[2, gene] += log
+            sums[3, gene] += log * log

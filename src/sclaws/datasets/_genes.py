@@ -22,24 +22,31 @@ def renamed(data: anndata.AnnData, column: str | None, table: str | None) -> ann
     """
     if column is None and table is None:
         return data
+    return _added_up(data, new_names(data.var, column, table))
+
+
+def new_names(var: pd.DataFrame, column: str | None, table: str | None) -> np.ndarray:
+    """Return the (p,) new names of the genes of ``var``; raises as :func:`renamed`. Their own, if nothing is asked."""
+    old = np.asarray(var.index.astype(str))
+    if column is None and table is None:
+        return old
     if column is not None and table is not None:
         raise DataError(f"genes = {column!r} and genes_path = {table!r} say the same thing twice; give one of them")
-    names = _of_column(data, str(column)) if table is None else _of_table(data, Path(table))
-    old = np.asarray(data.var_names.astype(str))
+    names = _of_column(var, str(column)) if table is None else _of_table(var, Path(table))
     missing = names.isna().to_numpy() | (names.astype(str).str.strip() == "").to_numpy()
     if missing.all():
         where = f"var[{column!r}]" if table is None else str(table)
         raise DataError(f"{where} has a new name for none of the {len(old)} genes, the first is {old[0]!r}")
-    return _added_up(data, np.where(missing, old, names.astype(str).to_numpy()))
+    return np.where(missing, old, names.astype(str).to_numpy())
 
 
-def _of_column(data: anndata.AnnData, column: str) -> pd.Series:
-    if column not in data.var:
-        raise DataError(f"genes = {column!r} is no column of var; {did_you_mean(column, data.var)}")
-    return pd.Series(data.var[column].to_numpy(dtype=object))
+def _of_column(var: pd.DataFrame, column: str) -> pd.Series:
+    if column not in var:
+        raise DataError(f"genes = {column!r} is no column of var; {did_you_mean(column, var)}")
+    return pd.Series(var[column].to_numpy(dtype=object))
 
 
-def _of_table(data: anndata.AnnData, file: Path) -> pd.Series:
+def _of_table(var: pd.DataFrame, file: Path) -> pd.Series:
     try:
         separator = "," if file.suffix.lower() == ".csv" else "\t"
         table = pd.read_csv(file, sep=separator, dtype=str)
@@ -52,22 +59,17 @@ def _of_table(data: anndata.AnnData, file: Path) -> pd.Series:
         )
     known = pd.Series(table.iloc[:, 1].to_numpy(), index=table.iloc[:, 0].to_numpy())
     known = known[~known.index.duplicated() & known.index.notna()]
-    names = pd.Series(data.var_names.astype(str))
+    names = pd.Series(var.index.astype(str))
     found = names.map(known)
     return found.where(found.notna(), names.str.replace(r"\.\d+$", "", regex=True).map(known))
 
 
 def _added_up(data: anndata.AnnData, names: np.ndarray) -> anndata.AnnData:
-    unique, first, code = np.unique(names, return_index=True, return_inverse=True)
-    order = np.argsort(first)  # genes stay where they were
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    var = data.var.iloc[first[order]].set_axis(pd.Index(unique[order], dtype=object), axis=0)
-    if len(unique) == len(names):
-        counts = data.X
-    else:
+    place, first = pd.factorize(names)[0], np.flatnonzero(~pd.Index(names).duplicated())  # genes stay where they were
+    var = data.var.iloc[first].set_axis(pd.Index(names[first], dtype=object), axis=0)
+    counts = data.X
+    if len(first) < len(names):
         ones = np.ones(len(names), dtype=np.float32)
-        into = sparse.csr_matrix((ones, (np.arange(len(names)), place[code.reshape(-1)])))
-        counts = sparse.csr_matrix(data.X @ into)
+        counts = sparse.csr_matrix(data.X @ sparse.csr_matrix((ones, (np.arange(len(names)), place))))
         counts.sort_indices()
     return anndata.AnnData(counts, obs=data.obs, var=var, obsm=dict(data.obsm), uns=dict(data.uns))

@@ -10,19 +10,16 @@ way, the system closes it and the worker exits at once, in the middle of its wor
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from sclaws.engines._attempt import attempt, failure
+from sclaws.engines._attempt import answer
 
 BEGUN = b""  # no pickle is empty
-_HINT = " (work and items must come from a module that a fresh process can import, not from a script or notebook)"
 
 
 class _StopError(BaseException):
@@ -39,7 +36,7 @@ def serve(socket: int) -> None:
         while True:
             message = driver.recv_bytes()
             driver.send_bytes(BEGUN)
-            driver.send_bytes(_answer(message))
+            driver.send_bytes(answer(message))
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
@@ -50,15 +47,3 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 def _exit_with_driver() -> None:
     os.read(0, 1)
     os._exit(1)
-
-
-def _answer(message: bytes) -> bytes:
-    try:
-        work, item = pickle.loads(message)
-    except Exception as error:
-        return pickle.dumps(failure(error, _HINT))
-    result: Any = attempt(work, item)
-    try:
-        return pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
-    except Exception as error:
-        return pickle.dumps(failure(error, " (the result cannot be sent to another process)"))

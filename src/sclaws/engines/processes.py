@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -19,8 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, ClassVar
 
-from sclaws.engines import _gpus
-from sclaws.engines._attempt import failure
+from sclaws.engines import _attempt, _gpus
 from sclaws.engines._worker import BEGUN
 from sclaws.errors import PluginError
 from sclaws.protocols import Failure
@@ -110,10 +108,8 @@ class _Worker:
 
     def give(self, work: Callable[[Any], Any], item: Any) -> Failure | None:
         """Send an item; return why that could not be done."""
-        try:
-            message = pickle.dumps((work, item), protocol=pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            return failure(error, " (the work or the item cannot be sent to another process)")
+        if isinstance(message := _attempt.message(work, item), Failure):
+            return message
         self.item, self.message, self.tries = item, message, _TRIES
         return self._send(message)
 
@@ -140,10 +136,7 @@ class _Worker:
         if message == BEGUN:
             self.message = None
             return _NOT_YET
-        try:
-            return pickle.loads(message)
-        except Exception as error:
-            return failure(error, " (the result cannot be read in this process)")
+        return _attempt.result(message)
 
     def _lost(self) -> Any | Failure:
         lost = self._bury()

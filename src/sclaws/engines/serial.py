@@ -15,6 +15,7 @@ class Serial:
     """Items in their order, each begun when its result is asked for. A crash of the process ends the sweep."""
 
     version: ClassVar[int] = 1
+    workers: ClassVar[int] = 1
 
     def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any | Failure]]:
         """Yield (item, result or failure), in order."""

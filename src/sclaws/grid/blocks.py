@@ -50,17 +50,17 @@ def runs(words: Mapping[str, Any], folder: Path | str = "") -> list[Run]:
 def _refuse_twins(runs: Iterable[Run]) -> None:
     """Raise ``StudyError`` when tables would call two different things by one name."""
     called: dict[tuple[str, str], str] = {}
-    for run in runs:
-        data = [run.trial.dataset, *([run.evaluated] if run.evaluated else [])]
-        parts = [*data, run.score, *([run.signal] if run.signal else [])]
-        named = [(spec.family, spec.label, keys.key(spec.describe())) for spec in parts]
-        model = keys.key([run.trial.model.describe(), run.trial.untrained])
-        for family, label, key in [*named, ("models", run.trial.label, model)]:
-            if called.setdefault((family, label), key) != key:
-                raise StudyError(
-                    f"two different {family} are called {label!r}: give one of them a name of its own, "
-                    f'as in {{ use = "…", name = "…" }}'
-                )
+    runs = list(runs)
+    parts = {spec for run in runs for spec in (run.dataset, run.trial.dataset, run.score, run.signal) if spec}
+    models = {(run.trial.model, run.trial.untrained): run.trial.label for run in runs}
+    named = [(spec.family, spec.label, keys.key(spec.describe())) for spec in parts]
+    named += [("models", label, keys.key([model.describe(), raw])) for (model, raw), label in models.items()]
+    for family, label, key in sorted(named):
+        if called.setdefault((family, label), key) != key:
+            raise StudyError(
+                f"two different {family} are called {label!r}: give one of them a name of its own, "
+                f'as in {{ use = "…", name = "…" }}'
+            )
 
 
 def _block(block: Mapping[str, Any], folder: Path | str, where: str) -> Iterator[Run]:

@@ -12,6 +12,8 @@ from scipy import sparse
 
 from sclaws.counts import TARGET
 from sclaws.hashing import mix
+from sclaws.models import _streams, _training
+from sclaws.models._streams import Counts, Stream
 from sclaws.protocols import Ids, Ints
 
 
@@ -19,9 +21,8 @@ from sclaws.protocols import Ids, Ints
 class Cells:
     """The cells of M models, sparse and one after another: ``first`` (M,) rows at which a model's begin, ``n`` (M,).
 
-    ``library`` (all,) is each cell's total. Memory: 8 bytes a non-zero and a few a cell, on the device: what is too
-    much for it cannot be trained yet. ``sizes`` (all,) non-zeros of each cell are kept here, so that nobody has to
-    wait for the device to say how large a batch is.
+    ``library`` (all,) is each cell's total. Memory: 8 bytes a non-zero and a few a cell, on the device. ``sizes``
+    (all,) non-zeros of each cell are kept here, so that nobody has to wait for the device to say how large a batch is.
     """
 
     first: Ints
@@ -47,6 +48,10 @@ class Cells:
         depth = torch.from_numpy(np.concatenate(library).astype(np.float32)).to(device)
         return cls(np.cumsum(n) - n, n, joined.shape[1], np.diff(joined.indptr), starts, indices, data, depth)
 
+    def rows(self, batch: int, seeds: Sequence[int], step: int) -> Ints:
+        """Return the (M, batch) cells of each model at a step, in the order of its seed."""
+        return np.stack([_training.rows(n, batch, s, step) for n, s in zip(self.n.tolist(), seeds, strict=True)])
+
     def batch(self, rows: Ints) -> tuple[Any, Any]:
         """Return counts (M, B, genes) and totals (M, B) of each model's own ``rows`` (M, B).
 
@@ -64,6 +69,56 @@ class Cells:
         dense = torch.zeros(len(flat), self.genes, device=flat.device)
         dense[row, self.indices[into].long()] = self.data[into]
         return dense.view(*rows.shape, self.genes), self.library[flat].view(*rows.shape)
+
+
+@dataclass(frozen=True)
+class StreamedCells:
+    """What :class:`Cells` is, of cells that are read from disk as batches are asked for: three pools a model."""
+
+    streams: Sequence[Stream]
+    library: Sequence[NDArray[np.float64]]
+    device: str
+
+    @property
+    def n(self) -> Ints:
+        """(M,) numbers of cells."""
+        return np.array([stream.shape[0] for stream in self.streams])
+
+    @property
+    def genes(self) -> int:
+        """Number of genes."""
+        return self.streams[0].shape[1]
+
+    def rows(self, batch: int, seeds: Sequence[int], step: int) -> Ints:
+        """Return the (M, batch) cells of each model at a step, in an order that reads what is on disk once an epoch."""
+        for stream, seed in zip(self.streams, seeds, strict=True):
+            stream.ahead(batch, seed, step)
+        return np.stack(
+            [
+                _streams.rows(s.shape[0], s.stretch, batch, seed, step)
+                for s, seed in zip(self.streams, seeds, strict=True)
+            ]
+        )
+
+    def batch(self, rows: Ints) -> tuple[Any, Any]:
+        """Return counts (M, B, genes) and totals (M, B) of each model's own ``rows`` (M, B)."""
+        import torch
+
+        dense = np.stack([stream.dense(mine) for stream, mine in zip(self.streams, rows, strict=True)])
+        depth = np.stack([library[mine] for library, mine in zip(self.library, rows, strict=True)])
+        return torch.from_numpy(dense).to(self.device), torch.from_numpy(depth.astype(np.float32)).to(self.device)
+
+
+def training_cells(
+    counts: Sequence[Counts], library: Sequence[NDArray[np.float64]], device: str
+) -> Cells | StreamedCells:
+    """Return the training cells of M models: on the device if all are in memory, else read as they are asked for."""
+    streams = [each for each in counts if isinstance(each, Stream)]
+    if not streams:
+        return Cells.of([each for each in counts if not isinstance(each, Stream)], library, device)
+    if len(streams) < len(counts):
+        raise ValueError("cells in memory and cells on disk are no one batch; train them apart")
+    return StreamedCells(streams, library, device)
 
 
 def scaled(counts: Any, library: Any) -> Any:

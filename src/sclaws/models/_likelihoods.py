@@ -17,10 +17,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from sclaws import bits
 from sclaws.counts import log_normalised
+from sclaws.models import _streams
+from sclaws.models._normalise import placed
+from sclaws.models._streams import Counts
 
 Likelihood = Literal["nb", "gaussian", "mse"]
 OUTPUTS: Mapping[str, int] = {"nb": 2, "gaussian": 2, "mse": 1}
@@ -36,15 +38,18 @@ _WIDEST = 15.0  # of a logarithm: no correction is larger than a factor of three
 Constants = Mapping[str, Any]
 
 
-def constants(likelihood: Likelihood, counts: sparse.csr_matrix, library: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def constants(likelihood: Likelihood, counts: Counts, library: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Return what the baseline knows, (genes,) each, from (n, genes) training counts and (n,) totals."""
     if likelihood == "nb":
-        means = bits.gene_means(counts, library)
+        means = bits.gene_means_of_blocks(lambda: _streams.blocks(counts), counts.shape[1], library)
         return {"share": means.share, "dispersion": means.dispersion}
-    values = log_normalised(counts, library)
-    mean = np.asarray(values.mean(axis=0)).ravel()
-    variance = np.asarray(values.multiply(values).mean(axis=0)).ravel() - mean**2
-    return {"mean": mean, "variance": np.maximum(variance, 0.0)}
+    sums, squares = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
+    for at, block in placed(_streams.blocks(counts)):
+        values = log_normalised(block, library[at])
+        sums += np.asarray(values.sum(axis=0)).ravel()
+        squares += np.asarray(values.multiply(values).sum(axis=0)).ravel()
+    mean = sums / counts.shape[0]
+    return {"mean": mean, "variance": np.maximum(squares / counts.shape[0] - mean**2, 0.0)}
 
 
 def nats(likelihood: Likelihood, out: Any, count: Any, value: Any, library: Any, known: Constants) -> Any:

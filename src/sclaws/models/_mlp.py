@@ -1,7 +1,7 @@
 """Perceptrons of cells: the network and the data of ``masked-autoencoder`` and ``contrastive``.
 
-Tensors have a leading dimension of 1, because the training loop (:mod:`sclaws.models._training`) is made for several
-models side by side.
+Tensors have a leading dimension of M models, which the training loop (:mod:`sclaws.models._training`) trains side by
+side: of those without batch normalisation several, of the others one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from scipy import sparse
 
 from sclaws.errors import ModelError, PluginError
 from sclaws.hashing import ranked
-from sclaws.models import _adapting, _checkpoint, _encoder, _stack, _training
+from sclaws.models import _adapting, _checkpoint, _encoder, _stack, _streams, _training
 from sclaws.models._batches import Cells, scaled
 from sclaws.models._encoder import Drop, keep
-from sclaws.models._normalise import aligned, checked, read_counts, totals, variable_genes
+from sclaws.models._normalise import aligned, checked, read_counts, totals
 from sclaws.models._stack import Arrays, Weights
 from sclaws.protocols import Block, Context, Floats, Ints, View
 
@@ -50,14 +50,14 @@ def shapes(name: str, widths: Sequence[int], *, normalised: bool) -> dict[str, t
     return out
 
 
-def start(forms: Shapes, seed: int, device: str) -> Weights:
-    """Return the weights that training starts from: matrices uniform after Glorot & Bengio (2010).
+def start(forms: Shapes, seeds: Sequence[int], device: str) -> Weights:
+    """Return the weights that training starts from, a model a seed: matrices uniform after Glorot & Bengio (2010).
 
     With the moving averages of batch normalisations, mean 0 and variance 1, which have no gradient.
     """
     import torch
 
-    weights = _stack.drawn(forms, [seed], device, normal=("none",))
+    weights = _stack.drawn(forms, seeds, device, normal=("none",))
     for name in [name for name in weights if name.endswith("slope")]:
         weights[name] = torch.full_like(weights[name], _SLOPE).requires_grad_()
     for name in [name for name in weights if name.endswith("norm.weight")]:
@@ -68,7 +68,7 @@ def start(forms: Shapes, seed: int, device: str) -> Weights:
 
 
 def forward(weights: Weights, name: str, x: Any, *, drop: Drop = keep, learning: bool = False) -> Any:
-    """Return the outputs (1, B, out) of perceptron ``name`` for x (1, B, in).
+    """Return the outputs (M, B, out) of perceptron ``name`` for x (M, B, in); M is 1 if it is normalised.
 
     ``drop`` is dropout after an activation; as published, a normalised one has none before its last layer.
     ``learning``: batches are normalised by themselves, and the moving averages follow them.
@@ -110,7 +110,7 @@ class Data:
 
     features: pd.Index
     genes: Ints
-    counts: sparse.csr_matrix
+    counts: _streams.Counts
     total: NDArray[np.float64]
     held: sparse.csr_matrix
     held_total: NDArray[np.float64]
@@ -119,7 +119,7 @@ class Data:
     @property
     def fingerprint(self) -> str:
         """A checksum of the training cells: a run of others is another run."""
-        return _checkpoint.fingerprint((self.counts.indices, self.counts.data, self.total, self.genes))
+        return _checkpoint.fingerprint((*_streams.values(self.counts), self.total, self.genes))
 
 
 def prepared(name: str, train: View, valid: View, n_genes: int | Literal["all"], seed: int) -> Data:
@@ -127,9 +127,8 @@ def prepared(name: str, train: View, valid: View, n_genes: int | Literal["all"],
     if train.n_obs < 2:
         raise ModelError(f"{name}: {train.n_obs} training cells; 2 are needed, take more")
     valid = aligned(valid.take(np.sort(ranked(valid.cell_ids, seed)[:_VALIDATION])), train.feature_names, name)
-    counts, held = read_counts(train, name), read_counts(valid, name)
-    genes = variable_genes(counts, n_genes)
-    return Data(train.feature_names, genes, counts[:, genes], totals(counts), held[:, genes], totals(held), valid)
+    held, mine = read_counts(valid, name), _streams.chosen(train, n_genes, name)
+    return Data(train.feature_names, mine.genes, mine.counts, mine.total, held[:, mine.genes], totals(held), valid)
 
 
 def blocks(name: str, view: View, features: pd.Index, genes: Ints, device: str) -> Iterator[tuple[Any, Block]]:

@@ -15,14 +15,15 @@ from scipy import sparse
 
 from sclaws.errors import ModelError
 from sclaws.hashing import ranked
-from sclaws.models import _checkpoint, _flops, _likelihoods, _reconstruction, _stack, _training
-from sclaws.models._batches import Cells, hidden, positions, scaled
-from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
+from sclaws.models import _checkpoint, _flops, _likelihoods, _reconstruction, _stack, _streams, _training
+from sclaws.models._batches import Cells, hidden, positions, scaled, training_cells
+from sclaws.models._normalise import aligned, read_counts, totals
 from sclaws.models._reconstruction import NAME, Task, TrainedReconstruction
 from sclaws.models._stack import Shape, Weights
 from sclaws.models._training import Schedule
 from sclaws.protocols import Context, Ids, Ints, Job
 
+_STREAMED = 16  # models whose cells stay on disk, each of which keeps three pools: 100 MB
 _VALIDATION = 1000  # cells at most that decide when to stop
 _TOGETHER = {"cpu": 2**22, "cuda": 2**28}  # numbers in the states of one batch of all models trained together
 
@@ -50,7 +51,7 @@ class Data:
 
     features: pd.Index
     genes: Ints
-    train: sparse.csr_matrix
+    train: _streams.Counts
     library: NDArray[np.float64]
     valid: sparse.csr_matrix
     valid_library: NDArray[np.float64]
@@ -64,15 +65,14 @@ def prepared(plan: Plan, job: Job) -> Data:
     """Return what a job trains on; raise ``ModelError`` for values that are no counts and cells without molecules."""
     valid = job.valid.take(np.sort(ranked(job.valid.cell_ids, job.seed)[:_VALIDATION]))
     valid = aligned(valid, job.train.feature_names, NAME)
-    counts, held = read_counts(job.train, NAME), read_counts(valid, NAME)
-    genes = variable_genes(counts, plan.n_genes)
-    library, depth = (
-        (view.library if plan.whole else totals(c[:, genes])) for view, c in ((job.train, counts), (valid, held))
-    )
+    held, mine = read_counts(valid, NAME), _streams.chosen(job.train, plan.n_genes, NAME)
+    counts, genes = mine.counts, mine.genes
+    library = job.train.library if plan.whole else _streams.sums(counts)
+    depth = valid.library if plan.whole else totals(held[:, genes])
     some = np.flatnonzero(library > 0)
     if len(some) < 2:
         raise ModelError(f"{NAME}: {len(some)} training cells have a molecule on its genes; 2 are needed")
-    counts, library = counts[some][:, genes], library[some]
+    counts, library = _streams.taken(counts, some), library[some]
     known = _likelihoods.constants(plan.task.likelihood, counts, library)
     return Data(
         job.train.feature_names, genes, counts, library, held[:, genes], depth, valid.cell_ids,
@@ -80,12 +80,17 @@ def prepared(plan: Plan, job: Job) -> Data:
     )  # fmt: skip
 
 
-def groups(plan: Plan, genes: Mapping[int, int], device: str) -> list[list[int]]:
-    """Return positions of models to be trained together: of equal vocabulary, and not more than memory holds."""
+def groups(plan: Plan, data: Mapping[int, Data], device: str) -> list[list[int]]:
+    """Return positions of models to be trained together: of equal vocabulary, and not more than memory holds.
+
+    Those whose cells stay on disk go apart from those whose cells are in memory.
+    """
     found = []
-    for size in sorted(set(genes.values())):
-        same = [i for i, own in genes.items() if own == size]
+    kinds = {i: (len(each.genes), isinstance(each.train, _streams.Stream)) for i, each in data.items()}
+    for size, streamed in sorted(set(kinds.values())):
+        same = [i for i, own in kinds.items() if own == (size, streamed)]
         most = max(_TOGETHER[device.split(":")[0]] // (plan.schedule.batch * size * plan.shape.width), 1)
+        most = min(most, _STREAMED) if streamed else most
         found += [same[start : start + most] for start in range(0, len(same), most)]
     return found
 
@@ -106,7 +111,7 @@ def train(plan: Plan, data: Sequence[Data], context: Context, describe: str) -> 
     """Train models of one vocabulary as one batch; an error in the place of one that diverged."""
     device, seeds = context.device, [d.seed for d in data]
     weights = start(plan, data, device)
-    cells = Cells.of([d.train for d in data], [d.library for d in data], device)
+    cells = training_cells([d.train for d in data], [d.library for d in data], device)
     known = _on_device(data, device)
     masked = max(round(plan.rate * cells.genes), 1)
 
@@ -114,10 +119,7 @@ def train(plan: Plan, data: Sequence[Data], context: Context, describe: str) -> 
         import torch
 
         random = _training.Random(seeds, step, device)
-        rows = np.stack(
-            [_training.rows(n, plan.schedule.batch, s, step) for n, s in zip(cells.n.tolist(), seeds, strict=True)]
-        )
-        counts, library = cells.batch(rows)
+        counts, library = cells.batch(cells.rows(plan.schedule.batch, seeds, step))
         values = scaled(counts, library)
         wanted = random.uniform(plan.schedule.batch, cells.genes).topk(masked).indices
         hide = torch.zeros_like(counts, dtype=torch.bool).scatter(2, wanted, True)
@@ -126,7 +128,7 @@ def train(plan: Plan, data: Sequence[Data], context: Context, describe: str) -> 
         return plan.task.nats(out, counts, values, library, wanted, known).mean((1, 2)).float()
 
     judge = _Validation(plan, data, device, known)
-    values = _checkpoint.fingerprint(a for d in data for a in (d.train.indices, d.train.data, d.library, d.gene_ids))
+    values = _checkpoint.fingerprint(a for d in data for a in (*_streams.values(d.train), d.library, d.gene_ids))
     run = {"model": describe, "seeds": seeds, "cells": cells.n.tolist(), "genes": cells.genes, "values": values}
     state = _training.train(weights, loss, lambda step: judge(weights, step), plan.schedule, context, run)
     baseline = judge(None, 0).tolist()

@@ -14,7 +14,6 @@ from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sclaws.counts import TARGET
 from sclaws.protocols import Floats, Ints
 
 FIRST = 2  # the first gene's token: 0 fills up, 1 is the mask, as in Geneformer's first version
@@ -53,25 +52,6 @@ class Tokens:
     def lengths(self) -> Ints:
         """(n,) tokens of each cell."""
         return np.diff(self.starts)
-
-
-def medians(counts: sparse.csr_matrix, totals: Floats) -> NDArray[np.float64]:
-    """Return the (p,) median of each gene's count/total·10,000 over the cells in which it is not zero; NaN if in none.
-
-    ``counts`` (n, p) CSR of the *training* cells without stored zeros; ``totals`` (n,) the molecules of each cell in
-    the whole transcriptome, not only in these genes. Exact, where Geneformer's are a t-digest's; takes time in
-    proportion to the non-zeros (they are put in order of genes, and each gene's selected from), memory of two copies
-    of them. ``ValueError`` where a cell has molecules and a total that is not above zero.
-    """
-    per_cell = np.diff(counts.indptr)
-    totals = np.asarray(totals, dtype=np.float64)
-    if totals.shape != (counts.shape[0],) or not (totals[per_cell > 0] > 0).all():
-        raise ValueError(f"a total above 0 is needed for each of the {counts.shape[0]} cells that has molecules")
-    values = counts.data / np.repeat(totals, per_cell) * TARGET
-    by_gene = sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape).tocsc()
-    out = np.full(counts.shape[1], np.nan)
-    _medians(by_gene.data, by_gene.indptr, out)
-    return out
 
 
 def token_ids(medians: Floats, first: int = FIRST) -> NDArray[np.int32]:
@@ -122,13 +102,6 @@ def _with_a_token(counts: sparse.csr_matrix, used: NDArray[np.bool_]) -> NDArray
     if not used.all():
         _count(counts.indices, counts.indptr, used.astype(np.uint8), found)
     return found
-
-
-@njit(cache=True, parallel=True, nogil=True)
-def _medians(values: Any, ends: Any, out: Any) -> None:
-    for gene in prange(len(out)):
-        if ends[gene + 1] > ends[gene]:
-            out[gene] = np.median(values[ends[gene] : ends[gene + 1]])
 
 
 @njit(cache=True, parallel=True, nogil=True)

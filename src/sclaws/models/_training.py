@@ -8,9 +8,9 @@ exactly the steps that one left alone would have taken.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,6 +23,8 @@ from sclaws.models import _checkpoint, _flops
 from sclaws.models._stack import Weights
 from sclaws.protocols import Context, Ints
 
+_ORDERED = 2**25  # cells of all orders that are kept: a quarter of a gigabyte
+_orders: OrderedDict[tuple[int, int, int], Ints] = OrderedDict()
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at least: one is written only after a look at validation cells
 
 
@@ -32,7 +34,7 @@ class Schedule:
 
     The validation cells are looked at every ``check_every`` steps; a model that has not improved for ``patience`` looks
     is done; ``min_delta`` or less is no improvement. ``decay_all``: weight decay also of biases and normalisations (as
-    torch does when nobody says otherwise).
+    torch does when nobody says otherwise). ``adam``: plain Adam, in which weight decay is part of the gradient.
     """
 
     updates: int
@@ -46,6 +48,8 @@ class Schedule:
     clip: float = 1.0
     decay_all: bool = False
     min_delta: float = 0.0
+    adam: bool = False
+    epsilon: float = 1e-8
 
     def share(self, step: int) -> float:
         """Return the learning rate of step 1, 2, ... as a share of ``rate``."""
@@ -58,13 +62,17 @@ class Schedule:
 
 @dataclass
 class State:
-    """Where training is: ``lowest`` (M,) validation losses so far, ``waiting`` (M,) looks since, learning curves."""
+    """Where training is: ``lowest`` (M,) validation losses so far, ``waiting`` (M,) looks since, learning curves.
+
+    ``patience`` (M,) looks without a better one, after which a model is done.
+    """
 
     lowest: Any
     waiting: Any
     step: int = 0
     seconds: float = 0.0  # of training steps alone
     history: list[list[dict[str, float]]] = field(default_factory=list)
+    patience: Any = None
 
 
 @contextlib.contextmanager
@@ -144,13 +152,24 @@ class Random:
         """Return (M, *form) numbers in [0, 1); asking again gives others."""
         import torch
 
+        return self._drawn(torch.rand, form)
+
+    def _drawn(self, law: Callable[..., Any], form: tuple[int, ...]) -> Any:
+        import torch
+
         self.asked += 1
         salt = mix(np.uint64(self.step) * np.uint64(2**20) + np.uint64(self.asked))
         drawn = []
         for seed in self.seeds:
             generator = torch.Generator(self.device).manual_seed(int(mix(np.uint64(seed) ^ salt)) >> 1)
-            drawn.append(torch.rand(form, generator=generator, device=self.device))
+            drawn.append(law(form, generator=generator, device=self.device))
         return torch.stack(drawn)
+
+    def normal(self, *form: int) -> Any:
+        """Return (M, *form) standard normal numbers; asking again gives others."""
+        import torch
+
+        return self._drawn(torch.randn, form)
 
     def dropping(self, rate: float) -> Callable[[Any], Any]:
         """Return dropout at ``rate``."""
@@ -167,9 +186,14 @@ def rows(n: int, batch: int, seed: int, step: int) -> Ints:
     return order[first - epochs[0] * n : last - epochs[0] * n]
 
 
-@functools.lru_cache(maxsize=512)  # two a model that is trained beside others
 def _epoch(n: int, seed: int, epoch: int) -> Ints:
-    return np.random.default_rng([seed, epoch]).permutation(n)
+    """Return the order of an epoch; those of the models that are trained together are kept, as far as there is room."""
+    if (n, seed, epoch) not in _orders:
+        while _orders and sum(map(len, _orders.values())) + n > _ORDERED:
+            _orders.popitem(last=False)
+        _orders[n, seed, epoch] = np.random.default_rng([seed, epoch]).permutation(n)
+    _orders.move_to_end((n, seed, epoch))
+    return _orders[n, seed, epoch]
 
 
 def train(
@@ -179,6 +203,7 @@ def train(
     schedule: Schedule,
     context: Context,
     describe: Mapping[str, Any],
+    patience: Sequence[int] | None = None,
 ) -> State:
     """Train in place; each model is left with the weights of its lowest validation loss.
 
@@ -186,19 +211,22 @@ def train(
     are kept and written with the weights.
     ``loss(step)`` returns (M,) losses of a batch, ``validate(step)`` (M,) losses of the validation cells. At the first
     look after every minute a checkpoint is written to ``context.folder``; one of the same ``describe`` that is there is
-    gone on from. ``Path()`` is no folder: who trains by hand finds nothing new in theirs.
+    gone on from. ``Path()`` is no folder: who trains by hand finds nothing new in theirs. ``patience`` (M,) looks,
+    where the schedule's is not everyone's.
     """
     import torch
 
     optimiser = _optimiser(weights, schedule)
     with torch.no_grad():
         first = validate(0)
-    state = State(first, torch.zeros_like(first, dtype=torch.long), history=[[] for _ in range(len(first))])
+    waiting = torch.zeros_like(first, dtype=torch.long)
+    limit = torch.full_like(waiting, schedule.patience) if patience is None else waiting.new_tensor(patience)
+    state = State(first, waiting, history=[[] for _ in range(len(first))], patience=limit)
     best = {name: w.detach().clone() for name, w in weights.items()}
     _checkpoint.restore(context.folder, describe, weights, best, optimiser, state)
     began = saved = time.monotonic()
     sums = torch.zeros_like(first)
-    while state.step < schedule.updates and bool((state.waiting < schedule.patience).any()):
+    while state.step < schedule.updates and bool((state.waiting < state.patience).any()):
         started = time.perf_counter()
         last = min(state.step + schedule.check_every, schedule.updates)
         sums.zero_()
@@ -228,24 +256,31 @@ def _optimiser(weights: Weights, schedule: Schedule) -> Any:
         {"params": [w for n, w in learned.items() if n not in plain], "weight_decay": schedule.weight_decay},
         {"params": [learned[n] for n in plain], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.rate, fused=True)
+    kind = torch.optim.Adam if schedule.adam else torch.optim.AdamW
+    return kind([g for g in groups if g["params"]], lr=schedule.rate, eps=schedule.epsilon, fused=True)
 
 
 def _update(weights: Weights, losses: Any, optimiser: Any, schedule: Schedule, step: int) -> Any:
-    """Take one step; return the (M,) losses before it. Gradients are clipped model by model."""
-    import torch
-
+    """Take one step; return the (M,) losses before it. Gradients are clipped model by model, unless ``clip`` is inf."""
     optimiser.zero_grad(set_to_none=True)
     losses.sum().backward()
-    gradients = [w.grad for w in weights.values() if w.requires_grad]
-    squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
-    factors = (schedule.clip / (squares.sqrt() + 1e-6)).clamp(max=1.0)
-    for g in gradients:
-        g.mul_(factors.view(-1, *[1] * (g.ndim - 1)))
+    if math.isfinite(schedule.clip):
+        _clip(weights, schedule.clip)
     for group in optimiser.param_groups:
         group["lr"] = schedule.rate * schedule.share(step)
     optimiser.step()
     return losses.detach()
+
+
+def _clip(weights: Weights, most: float) -> None:
+    """Scale gradients down, model by model, to a length of ``most``."""
+    import torch
+
+    gradients = [w.grad for w in weights.values() if w.requires_grad]
+    squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
+    factors = (most / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+    for g in gradients:
+        g.mul_(factors.view(-1, *[1] * (g.ndim - 1)))
 
 
 def _look(
@@ -266,12 +301,12 @@ def _look(
         now = validate(state.step)
         finite = torch.isfinite(now) & torch.isfinite(torch.tensor(trained, device=now.device))
         now = torch.where(finite, now, torch.nan)  # without validation cells the training loss alone tells
-        going = state.waiting < schedule.patience
+        going = state.waiting < state.patience
         better = (now < state.lowest - schedule.min_delta) & going
         state.lowest = torch.where(better, now, state.lowest)
         for name, kept in best.items():
             kept[better] = weights[name].detach()[better]
-        state.waiting = torch.where(better, 0, torch.where(finite, state.waiting + 1, schedule.patience))
+        state.waiting = torch.where(better, 0, torch.where(finite, state.waiting + 1, state.patience))
     for m, (mine, value) in enumerate(zip(state.history, now.tolist(), strict=True)):
         if bool(going[m]):
             mine.append(

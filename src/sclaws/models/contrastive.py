@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sclaws.errors import PluginError
-from sclaws.models import _adapting, _checkpoint, _flops, _mlp, _saved, _stack, _training, _triplets
+from sclaws.models import _adapting, _checkpoint, _flops, _mlp, _saved, _stack, _streams, _training, _triplets
 from sclaws.models._batches import Cells, scaled
 from sclaws.models._encoder import Drop, keep
 from sclaws.models._stack import Arrays, Weights
@@ -96,7 +96,7 @@ class Contrastive:
         data = _mlp.prepared(NAME, train, valid, self.n_genes, seed)
         held = _triplets.others(data.valid, known, types, self.label, self.study)
         with _training.quiet(context, NAME):
-            weights = _mlp.start(self.shapes(len(data.genes)), seed, context.device)
+            weights = _mlp.start(self.shapes(len(data.genes)), [seed], context.device)
             told = _checkpoint.fingerprint((known.types, known.studies, known.apart))
             run = {"model": repr(self), "seed": seed, "values": data.fingerprint, "kinds": told}
             loss = self._loss(data, known, weights, seed, context.device)
@@ -109,7 +109,7 @@ class Contrastive:
         """Return the network as initialised, on the genes that training would choose; no label is needed."""
         data = _mlp.prepared(NAME, train, train.take(np.arange(0)), self.n_genes, seed)
         with _training.quiet(context, NAME):
-            return self._finished(data, _mlp.start(self.shapes(len(data.genes)), seed, context.device), context)
+            return self._finished(data, _mlp.start(self.shapes(len(data.genes)), [seed], context.device), context)
 
     def load(self, folder: Path) -> TrainedContrastive:
         """Return the model that was saved in ``folder``, on the CPU."""
@@ -132,7 +132,8 @@ class Contrastive:
         """Return the function of a step that gives the (1,) loss of its batch."""
         import torch
 
-        cells, balance, plan = Cells.of([data.counts], [data.total], device), known.balance(), self._schedule()
+        counts = _streams.in_memory(data.counts, NAME)
+        cells, balance, plan = Cells.of([counts], [data.total], device), known.balance(), self._schedule()
         last = [f"down.{len(self.widths)}.{what}" for what in ("weight", "bias")]
 
         def loss(step: int) -> Any:

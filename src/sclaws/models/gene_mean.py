@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -9,10 +10,11 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from sclaws import bits
 from sclaws.models import _saved
-from sclaws.models._normalise import aligned, positions, read_counts, totals
+from sclaws.models._normalise import aligned, count_blocks, placed, positions, totals
 from sclaws.protocols import Floats, View
 
 
@@ -29,7 +31,8 @@ class GeneMean:
 
     def fit(self, train: View, valid: View, *, seed: int) -> TrainedGeneMean:  # noqa: ARG002
         """Return the means of the training cells; ``valid`` is not looked at."""
-        return TrainedGeneMean(train.feature_names, bits.gene_means(read_counts(train, "gene-mean")))
+        means = bits.gene_means_of_blocks(lambda: count_blocks(train, "gene-mean"), train.n_vars)
+        return TrainedGeneMean(train.feature_names, means)
 
     def load(self, folder: Path) -> TrainedGeneMean:
         """Return the model that was saved in ``folder``."""
@@ -60,16 +63,21 @@ class TrainedGeneMean:
 
     def embed(self, view: View) -> Floats:
         """Return (n, 1) log(1 + molecules)."""
-        counts = read_counts(aligned(view, self.features, "gene-mean"), "gene-mean")
-        return np.log1p(totals(counts)).astype(np.float32)[:, None]
+        out = np.empty((view.n_obs, 1), dtype=np.float32)
+        for some, counts in self._blocks(view):
+            out[some, 0] = np.log1p(totals(counts))
+        return out
 
     def losses(self, view: View, *, seed: int, genes: pd.Index | None = None) -> NDArray[np.float64]:  # noqa: ARG002
         """Return (n,) bits per gene of each cell, over ``genes`` alone or all; given its total over all either way."""
-        counts = read_counts(aligned(view, self.features, "gene-mean"), "gene-mean")
-        if genes is None:
-            return self.means.losses(counts)
-        at = positions(self.features, genes, "gene-mean")
-        return self.means.of(at).losses(counts[:, at], totals(counts))
+        at = None if genes is None else positions(self.features, genes, "gene-mean")
+        means, out = self.means if at is None else self.means.of(at), np.empty(view.n_obs)
+        for some, counts in self._blocks(view):
+            out[some] = means.losses(counts if at is None else counts[:, at], totals(counts))
+        return out
+
+    def _blocks(self, view: View) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+        return placed(count_blocks(aligned(view, self.features, "gene-mean"), "gene-mean"))
 
     def baseline_losses(self, view: View, *, seed: int, genes: pd.Index | None = None) -> NDArray[np.float64]:
         """Return (n,) the same: this is the baseline."""

@@ -14,9 +14,10 @@ from sclaws.errors import PluginError
 from sclaws.models import _bert_architecture, _sentences, _stack, _training
 from sclaws.models import _sentences_training as training
 from sclaws.models._bert_architecture import Config
-from sclaws.models._normalise import read_counts
+from sclaws.models._medians import medians
+from sclaws.models._normalise import count_blocks
 from sclaws.models._sentences import NAME, TrainedGeneformer, Vocabulary
-from sclaws.models._tokens import FIRST, medians
+from sclaws.models._tokens import FIRST
 from sclaws.models._training import Schedule
 from sclaws.protocols import Context, Job, View
 
@@ -56,6 +57,7 @@ class Geneformer:
     layer: int = -1
     precision: Literal["float32", "bfloat16"] = "float32"
     version: ClassVar[int] = 1
+    stacks: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
     adapts: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -123,6 +125,5 @@ class Geneformer:
 
 def vocabulary(train: View) -> Vocabulary:
     """Return a token for every gene of the view, in the view's order, and its median over the training cells."""
-    counts = read_counts(train, NAME)
     ids = np.arange(FIRST, FIRST + train.n_vars, dtype=np.int32)
-    return Vocabulary(train.feature_names, ids, medians(counts, train.library))
+    return Vocabulary(train.feature_names, ids, medians(count_blocks(train, NAME), train.library, train.n_vars))

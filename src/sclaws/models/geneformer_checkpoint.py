@@ -41,6 +41,7 @@ class GeneformerCheckpoint:
     layer: int = -1
     precision: Literal["float32", "bfloat16"] = "float32"
     version: ClassVar[int] = 1
+    stacks: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
     adapts: ClassVar[bool] = True
 

@@ -9,11 +9,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from sclaws.counts import log_normalised
+from sclaws.counts import log_of
 from sclaws.errors import ModelError, PluginError
 from sclaws.models import _saved
-from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
+from sclaws.models._normalise import aligned, count_blocks, placed, variable_genes
 from sclaws.protocols import Floats, Ints, View
+from sclaws.tallies import tallied
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class HVG:
             raise PluginError(f'hvg: n_genes = {self.n_genes} must be above 0, or "all"')
 
     def fit(self, train: View, valid: View, *, seed: int) -> TrainedHVG:  # noqa: ARG002
-        """Choose the genes on the training cells; ``valid`` is not looked at."""
+        """Choose the genes on the training cells, one walk over them; ``valid`` is not looked at."""
         if not train.n_obs or not train.n_vars:
             raise ModelError(f"hvg: nothing to choose among: {train.n_obs} training cells x {train.n_vars} genes")
-        return TrainedHVG(train.feature_names, variable_genes(read_counts(train, "hvg"), self.n_genes))
+        tally = tallied(count_blocks(train, "hvg"), train.n_vars)
+        return TrainedHVG(train.feature_names, variable_genes(tally, self.n_genes))
 
     def load(self, folder: Path) -> TrainedHVG:
         """Return the model that was saved in ``folder``."""
@@ -58,8 +60,10 @@ class TrainedHVG:
 
     def embed(self, view: View) -> Floats:
         """Return (n, g) float32 log-normalised expression of the chosen genes. Memory: 4 bytes a value."""
-        counts = read_counts(aligned(view, self.features, "hvg"), "hvg")
-        return log_normalised(counts[:, self.genes], totals(counts)).astype(np.float32).toarray()
+        out = np.empty((view.n_obs, len(self.genes)), dtype=np.float32)
+        for some, counts in placed(count_blocks(aligned(view, self.features, "hvg"), "hvg")):
+            out[some] = log_of(counts, self.genes).astype(np.float32).toarray()
+        return out
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

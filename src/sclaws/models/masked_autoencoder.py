@@ -5,6 +5,7 @@ A perceptron squeezes what was left of a cell into a few numbers, and another ma
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sclaws.errors import PluginError
-from sclaws.models import _adapting, _flops, _likelihoods, _mlp, _saved, _stack, _training
-from sclaws.models._batches import Cells, hidden, scaled
+from sclaws.models import _adapting, _flops, _likelihoods, _mlp, _saved, _stack, _streams, _training
+from sclaws.models._batches import Cells, hidden, scaled, training_cells
 from sclaws.models._encoder import Drop, keep
 from sclaws.models._normalise import positions
 from sclaws.models._stack import Arrays, Weights
 from sclaws.models._training import Schedule
-from sclaws.protocols import Context, Floats, Ints, View
+from sclaws.protocols import Context, Floats, Ints, Job, View
 
 NAME = "masked-autoencoder"
 _CONTEXT = Context(Path())
+_TOGETHER = {"cpu": 2**20, "cuda": 2**26}  # counts in one batch of all models trained together, as of scvi
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class MaskedAutoencoder:
     patience: int = 10
     min_delta: float = 1e-4
     version: ClassVar[int] = 1
+    stacks: ClassVar[bool] = True
     adapts: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -78,21 +81,57 @@ class MaskedAutoencoder:
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedMaskedAutoencoder:
         """Train on the training cells until the validation cells' loss no longer falls."""
-        data = _mlp.prepared(NAME, train, valid, self.n_genes, seed)
+        found: TrainedMaskedAutoencoder = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
+        return found
+
+    def fit_many(
+        self, jobs: Sequence[Job], *, context: Context = _CONTEXT
+    ) -> list[TrainedMaskedAutoencoder | Exception]:
+        """Train several models as one batch, those with as many genes together; memory grows with all their cells."""
+        found: list[Any] = [
+            _training.attempt(functools.partial(_mlp.prepared, NAME, job.train, job.valid, self.n_genes, job.seed))
+            for job in jobs
+        ]
+        data = {i: one for i, one in enumerate(found) if not isinstance(one, Exception)}
         with _training.quiet(context, NAME):
-            weights = _mlp.start(self.shapes(len(data.genes)), seed, context.device)
-            run = {"model": repr(self), "seed": seed, "values": data.fingerprint}
-            loss, judge = self._losses(data, weights, seed, context.device)
-            plan = self._schedule(data)
-            state = _training.train(weights, loss, judge, plan, context, run)
-            history = _training.curve(state, 0, self.lr, judged=data.valid.n_obs > 0)
-            return self._finished(data, weights, context, seed, history)
+            for some in self._groups(data, context.device):
+                train = functools.partial(self._train, [data[i] for i in some], [jobs[i].seed for i in some], context)
+                made = _training.attempt(train)
+                for place, i in enumerate(some):
+                    found[i] = made if isinstance(made, Exception) else made[place]
+        return found
+
+    def _groups(self, data: Mapping[int, _mlp.Data], device: str) -> list[list[int]]:
+        """Return positions of models to be trained together: of as many genes, looked at after as many steps."""
+        kinds: dict[tuple[int, bool, int], list[int]] = {}
+        for i, one in data.items():
+            streamed = isinstance(one.counts, _streams.Stream)
+            kinds.setdefault((len(one.genes), streamed, self._schedule(one).check_every), []).append(i)
+        found = []
+        for (genes, _, _), same in kinds.items():
+            most = max(_TOGETHER[device.split(":")[0]] // (self.batch_size * genes), 1)
+            found += [same[start : start + most] for start in range(0, len(same), most)]
+        return found
+
+    def _train(
+        self, data: Sequence[_mlp.Data], seeds: Sequence[int], context: Context
+    ) -> list[TrainedMaskedAutoencoder | Exception]:
+        weights = _mlp.start(self.shapes(len(data[0].genes)), seeds, context.device)
+        run = {"model": repr(self), "seeds": list(seeds), "values": [one.fingerprint for one in data]}
+        loss, judge = self._losses(data, weights, seeds, context.device)
+        state = _training.train(weights, loss, judge, self._schedule(data[0]), context, run)
+
+        def finished(m: int) -> TrainedMaskedAutoencoder:
+            history = _training.curve(state, m, self.lr, judged=data[m].valid.n_obs > 0)
+            return self._finished(data[m], _alone(weights, m), context, seeds[m], history)
+
+        return [_training.attempt(functools.partial(finished, m)) for m in range(len(data))]
 
     def untrained(self, train: View, *, seed: int, context: Context = _CONTEXT) -> TrainedMaskedAutoencoder:
         """Return the network as initialised, on the genes that training would choose."""
         data = _mlp.prepared(NAME, train, train.take(np.arange(0)), self.n_genes, seed)
         with _training.quiet(context, NAME):
-            weights = _mlp.start(self.shapes(len(data.genes)), seed, context.device)
+            weights = _mlp.start(self.shapes(len(data.genes)), [seed], context.device)
             return self._finished(data, weights, context, seed)
 
     def load(self, folder: Path) -> TrainedMaskedAutoencoder:
@@ -115,21 +154,24 @@ class MaskedAutoencoder:
             decay_all=True, min_delta=self.min_delta,
         )  # fmt: skip
 
-    def _losses(self, data: _mlp.Data, weights: Weights, seed: int, device: str) -> tuple[Any, Any]:
-        """Return the loss of a step and that of the validation cells, (1,) each."""
-        cells = Cells.of([data.counts], [data.total], device)
-        errors = _Errors(data, seed, self.mask_rate, device)
+    def _losses(
+        self, data: Sequence[_mlp.Data], weights: Weights, seeds: Sequence[int], device: str
+    ) -> tuple[Any, Any]:
+        """Return the loss of a step and that of the validation cells, (M,) each."""
+        import torch
+
+        cells = training_cells([one.counts for one in data], [one.total for one in data], device)
+        errors = [_Errors(one, seed, self.mask_rate, device) for one, seed in zip(data, seeds, strict=True)]
 
         def loss(step: int) -> Any:
-            random = _training.Random([seed], step, device)
-            rows = _training.rows(len(data.total), self.batch_size, seed, step)
-            values = scaled(*cells.batch(rows[None]))
+            random = _training.Random(seeds, step, device)
+            values = scaled(*cells.batch(cells.rows(self.batch_size, seeds, step)))
             hide = random.uniform(*values.shape[1:]) < self.mask_rate
             out = foretold(weights, values, hide, self.mask_rate, random.dropping(self.dropout))
             return ((out - values).square() * hide).mean((1, 2))
 
         def judge(step: int) -> Any:
-            return errors.mean(weights, step)
+            return torch.cat([own.mean(_alone(weights, m), step) for m, own in enumerate(errors)])
 
         return loss, judge
 
@@ -149,8 +191,13 @@ class MaskedAutoencoder:
         )  # fmt: skip
 
 
+def _alone(weights: Weights, m: int) -> Weights:
+    """Return the weights of model ``m``, with a leading dimension of 1: views, no copies."""
+    return {name: tensor[m : m + 1] for name, tensor in weights.items()}
+
+
 def foretold(weights: Weights, values: Any, hide: Any, rate: float, drop: Drop = keep) -> Any:
-    """Return what the network makes (1, B, g) of values (1, B, g) without those that ``hide``."""
+    """Return what the networks make (M, B, g) of values (M, B, g) without those that ``hide``."""
     left = values * ~hide / (1 - rate)
     return _mlp.forward(weights, "up", _mlp.forward(weights, "down", left, drop=drop), drop=drop)
 

@@ -85,6 +85,7 @@ class MaskedReconstruction:
     mask_rate: float = 0.15
     precision: Literal["float32", "bfloat16"] = "float32"
     version: ClassVar[int] = 1
+    stacks: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -120,9 +121,9 @@ class MaskedReconstruction:
         """Train several models as one batch, those with as many genes together; memory grows with all their cells."""
         plan = self.plan
         found: list[Any] = [_training.attempt(functools.partial(training.prepared, plan, job)) for job in jobs]
-        genes = {i: len(data.genes) for i, data in enumerate(found) if not isinstance(data, Exception)}
+        whole = {i: data for i, data in enumerate(found) if not isinstance(data, Exception)}
         with _training.quiet(context, NAME):
-            for some in training.groups(plan, genes, context.device):
+            for some in training.groups(plan, whole, context.device):
                 data = [found[i] for i in some]
                 run = f"{self!r}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
                 trained = _training.attempt(functools.partial(training.train, plan, data, context, run))

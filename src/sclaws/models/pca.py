@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -10,16 +10,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
-from sclaws.counts import log_normalised
 from sclaws.errors import ModelError, PluginError
-from sclaws.models import _columns, _saved
-from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
-from sclaws.protocols import Floats, Ints, View
+from sclaws.models import _nested, _principal, _saved
+from sclaws.models._normalise import aligned, placed
+from sclaws.protocols import Context, Floats, Ints, Job, View
 
-_BLOCK = 4096  # cells that are dense at once
-_EXACT = 2000  # genes up to which the whole covariance is decomposed; beyond, a Lanczos iteration
+_CONTEXT = Context(Path())
 
 
 @dataclass(frozen=True)
@@ -50,19 +47,42 @@ class PCA:
 
     def fit(self, train: View, valid: View, *, seed: int) -> TrainedPCA:  # noqa: ARG002
         """Return the components of the training cells; ``valid`` is not looked at."""
-        values, genes = self._training(train)
-        axes = _components(values, self.dim) if self.centred else _singular(values, self.dim)
-        return TrainedPCA(train.feature_names, genes, self._mean(values), axes, train.counts)
+        return self._fitted([self._enough(train)])[0]
+
+    def fit_many(self, jobs: Sequence[Job], *, context: Context = _CONTEXT) -> list[TrainedPCA | Exception]:  # noqa: ARG002
+        """Return the components of each job's training cells: those that have each other's cells share their walks.
+
+        So all numbers of cells at one depth cost as much as the largest. Genes are chosen on each job's own cells.
+        """
+        found: dict[int, TrainedPCA | Exception] = {}
+        able = []
+        for i, job in enumerate(jobs):
+            try:
+                able.append((i, self._enough(job.train)))
+            except ModelError as error:
+                found[i] = error
+        for family in _nested.families([view for _, view in able]):
+            made = self._tried([able[at][1] for at in family.members], family.levels)
+            found.update((able[at][0], one) for at, one in zip(family.members, made, strict=True))
+        return [found[i] for i in range(len(jobs))]
+
+    def _tried(self, views: Sequence[View], levels: Any = None) -> list[TrainedPCA | Exception]:
+        """Fit a family together, or one by one where that fails: a value that is no count may be in some alone."""
+        try:
+            return [*self._fitted(views, levels)]
+        except Exception as error:
+            return [error] if len(views) == 1 else [self._tried([view])[0] for view in views]
+
+    def _fitted(self, views: Sequence[View], levels: Any = None) -> list[TrainedPCA]:
+        axes = _principal.axes_of_family(views, self.n_genes, self.dim, centred=self.centred, levels=levels)
+        return [TrainedPCA(view.feature_names, *own, view.counts) for view, own in zip(views, axes, strict=True)]
 
     def untrained(self, train: View, *, seed: int) -> TrainedPCA:
         """Return random orthonormal directions of the same columns, centred if the model is."""
-        values, genes = self._training(train)
+        genes, mean = _principal.columns_and_mean(self._enough(train), self.n_genes, self.dim)
         drawn = np.random.default_rng(seed).standard_normal((len(genes), self.dim))
-        return TrainedPCA(train.feature_names, genes, self._mean(values), np.linalg.qr(drawn)[0], train.counts)
-
-    def _mean(self, values: Any) -> NDArray[np.float64]:
-        mean = np.asarray(values.mean(axis=0), dtype=np.float64).ravel()
-        return mean if self.centred else np.zeros_like(mean)
+        centre = mean if self.centred else np.zeros_like(mean)
+        return TrainedPCA(train.feature_names, genes, centre, np.linalg.qr(drawn)[0], train.counts)
 
     def load(self, folder: Path) -> TrainedPCA:
         """Return the model that was saved in ``folder``."""
@@ -74,66 +94,14 @@ class PCA:
         genes = features if self.n_genes == "all" else min(self.n_genes, features)
         return 0.3 + 2e-8 * cells * features + 3e-8 * cells * genes
 
-    def _training(self, train: View) -> tuple[Any, Ints]:
-        """Return the columns (n, g) that are decomposed, and where they are among all."""
+    def _enough(self, train: View) -> View:
         least = self.dim + 1
         if train.n_obs < least or train.n_vars < least:
             raise ModelError(
                 f"pca: {self.dim} components need at least {least} training cells and genes, "
                 f"got {train.n_obs} cells x {train.n_vars} genes; lower dim"
             )
-        if not train.counts:
-            return _occurring(_columns.read(train), self.dim)
-        counts = read_counts(train, "pca")
-        genes = variable_genes(counts, self.n_genes)
-        return log_normalised(counts[:, genes], totals(counts)), genes
-
-
-def _occurring(columns: Any, dim: int) -> tuple[Any, Ints]:
-    """Return measurements as they are, of letters those that occur in training; and their positions."""
-    if not sparse.issparse(columns):
-        return columns, np.arange(columns.shape[1])
-    there = np.flatnonzero(columns.getnnz(axis=0))
-    if len(there) <= dim:
-        raise ModelError(f"pca: {dim} components need more than the {len(there)} letters that occur; lower dim")
-    return columns[:, there], there
-
-
-def _components(values: Any, dim: int) -> NDArray[np.float64]:
-    """Return the (g, dim) leading principal axes, each with its largest loading positive."""
-    if values.shape[1] <= _EXACT:
-        from scipy import linalg
-
-        last = values.shape[1] - 1
-        axes = linalg.eigh(_covariance(values), subset_by_index=[last - dim + 1, last])[1]
-        return _signed(axes[:, ::-1])
-    from sklearn import decomposition
-
-    return _signed(decomposition.PCA(dim, svd_solver="arpack", random_state=0).fit(values).components_.T)
-
-
-def _covariance(values: Any) -> NDArray[np.float64]:
-    """Return (g, g) covariances, from dense blocks of cells: sparse products took 1 to 4 times as long."""
-    n, g = values.shape
-    mean = np.asarray(values.mean(axis=0), dtype=np.float64).ravel()
-    total = np.zeros((g, g))
-    for start in range(0, n, _BLOCK):
-        block = values[start : start + _BLOCK]
-        block = (block.toarray() if sparse.issparse(block) else np.asarray(block)).astype(np.float64) - mean
-        total += block.T @ block
-    return total / max(n - 1, 1)
-
-
-def _singular(values: Any, dim: int) -> NDArray[np.float64]:
-    """Return the (g, dim) leading right singular vectors, signed the same way."""
-    from sklearn import decomposition
-
-    return _signed(decomposition.TruncatedSVD(dim, algorithm="arpack", random_state=0).fit(values).components_.T)
-
-
-def _signed(axes: Any) -> NDArray[np.float64]:
-    loadings = np.asarray(axes, dtype=np.float64)
-    return loadings * np.sign(loadings[np.abs(loadings).argmax(axis=0), np.arange(loadings.shape[1])])
+        return train
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,14 +124,11 @@ class TrainedPCA:
 
     def embed(self, view: View) -> Floats:
         """Return (n, dim) float32 coordinates of the cells along the training cells' components."""
-        values = self._columns(aligned(view, self.features, "pca"))
-        return np.asarray(values @ self.components - self.mean @ self.components, dtype=np.float32)
-
-    def _columns(self, view: View) -> Any:
-        if not self.of_counts:
-            return _columns.read(view)[:, self.genes]
-        counts = read_counts(view, "pca")
-        return log_normalised(counts[:, self.genes], totals(counts))
+        out = np.empty((view.n_obs, self.components.shape[1]), dtype=np.float32)
+        view, centre = aligned(view, self.features, "pca"), self.mean @ self.components
+        for some, values in placed(_principal.blocks(view, self.genes)):
+            out[some] = values @ self.components - centre
+        return out
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""

@@ -16,8 +16,9 @@ from sclaws.counts import log_normalised
 from sclaws.errors import PluginError
 from sclaws.hashing import mix
 from sclaws.models import _columns, _saved
-from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
-from sclaws.protocols import Block, Floats, Ids, View
+from sclaws.models._normalise import aligned, checked, count_blocks, placed, totals, variable_genes
+from sclaws.protocols import Block, Floats, Ids, Values, View
+from sclaws.tallies import tallied
 
 Kind = Literal["raw", "lognorm"]
 
@@ -54,8 +55,8 @@ class RandomProjection:
             ids = np.repeat(ids, _columns.LETTERS) ^ np.tile(mix(np.arange(_columns.LETTERS)), len(ids))
         matrix = _matrix(ids, self.dim, seed)
         if self.n_genes != "all":
-            counts = read_counts(train, "random-projection(n_genes)")
-            others = np.setdiff1d(np.arange(train.n_vars), variable_genes(counts, self.n_genes))
+            tally = tallied(count_blocks(train, "random-projection(n_genes)"), train.n_vars)
+            others = np.setdiff1d(np.arange(train.n_vars), variable_genes(tally, self.n_genes))
             matrix[others] = 0.0
         return TrainedProjection(train.feature_names, matrix, self.on)
 
@@ -86,11 +87,14 @@ class TrainedProjection:
     def embed(self, view: View) -> Floats:
         """Return (n, dim) float32 coordinates."""
         view = aligned(view, self.features, "random-projection")
-        if self.on == "lognorm":
-            counts = read_counts(view, "random-projection(on=lognorm)")
-            return self._project(log_normalised(counts, totals(counts)))
-        parts = [self._project(block.values) for block in view.batches()]
-        return np.concatenate(parts) if parts else np.empty((0, self.matrix.shape[1]), dtype=np.float32)
+        out = np.empty((view.n_obs, self.matrix.shape[1]), dtype=np.float32)
+        for some, values in placed(block.values for block in view.batches()):
+            out[some] = self._project(self._scaled(values) if self.on == "lognorm" else values)
+        return out
+
+    def _scaled(self, values: Values) -> Any:
+        counts = checked(values, "random-projection(on=lognorm)")
+        return log_normalised(counts, totals(counts))
 
     def _project(self, values: Any) -> NDArray[np.float32]:
         columns = _columns.of_block(values)

@@ -1,39 +1,41 @@
-"""scVI (Lopez et al. 2018): a variational autoencoder of counts, the network of scvi-tools in a training loop of ours.
+"""scVI (Lopez et al. 2018): a variational autoencoder of counts, the network of scvi-tools, trained by a loop of ours.
 
 scvi-tools trains one AnnData on a split of its own. Here training stops on *our* validation cells and never sees
-others, nothing is written to the working folder, no global seed is set, the weights that are kept are the best, and
-dispersions start at the gene-mean baseline's or below. The optimiser's settings are scvi-tools' own.
+others, nothing is written to the working folder, no global seed is set, the weights that are kept are the best,
+dispersions start at the gene-mean baseline's or below, and all models of a study that have one shape are trained as one
+batch. The optimiser's settings are scvi-tools' own; that package is not needed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from sclaws import bits
-from sclaws.errors import ModelError, PluginError
-from sclaws.models import _adapting, _saved
-from sclaws.models._normalise import aligned, read_counts, totals, variable_genes
-from sclaws.protocols import Context, Floats, Ints, View
+from sclaws.errors import PluginError
+from sclaws.models import _adapting, _saved, _stack, _training, _vae
+from sclaws.models import _vae_training as training
+from sclaws.models._batches import Cells
+from sclaws.models._normalise import aligned, checked, read_counts, totals
+from sclaws.models._stack import Arrays, Weights
+from sclaws.models._training import Schedule
+from sclaws.protocols import Block, Context, Floats, Ints, Job, View
 
+NAME = "scvi"
 _CONTEXT = Context(Path())
 _PAPER_B: Mapping[str, Any] = {
     "n_latent": 16, "n_hidden": 512, "n_layers": 1, "n_genes": 750, "likelihood": "zinb", "lr": 1e-3, "batch_size": 512,
     "max_updates": 19_531,
 }  # fmt: skip
-_EVALUATION = 2048  # cells at once when nothing is learned
-_UNUSED = ("l_encoder.", "decoder.px_r_decoder.")  # in the network of scvi-tools, but in no loss of ours
+_EVALUATION = 2**20  # counts at once when nothing is learned
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class SCVI:
 
     ``n_genes`` variable genes are chosen on training cells ("all": every gene). ``likelihood`` "nb" is what the
     gene-mean baseline has too, so that a gain over it is one of the same likelihood; "zinb" is paper B's. Training
-    makes at most ``max_updates`` steps of Adam on batches of ``batch_size`` cells. Every ``check_every`` steps, or
-    every epoch if that is longer, the validation cells' loss is taken; after ``patience`` such checks without a
-    better one training stops, and the best weights are kept. The weight of the latent's divergence rises from 0 to 1
-    over ``warmup`` steps.
+    makes at most ``max_updates`` steps of Adam on batches of ``batch_size`` cells, or of all if there are fewer. Every
+    ``check_every`` steps the loss of at most 1,000 validation cells is taken; after ``patience`` such checks, or
+    epochs if those are longer, without a better one training stops, and the best weights are kept. The weight of the
+    latent's divergence rises from 0 to 1 over ``warmup`` steps.
 
     ``preset`` "paper-B-v2" (arXiv 2503.02726) sees 10⁷ cells in 19,531 steps, "paper-B-v1" as many (its number is not
     published) with the patience of scvi-tools; "paper-C" is DenAdel et al.'s. In all of them ``warmup`` is ours: theirs
@@ -63,7 +65,8 @@ class SCVI:
     warmup: int = 100
     check_every: int = 25
     patience: int = 10
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+    stacks: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
     adapts: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -88,52 +91,73 @@ class SCVI:
         if self.batch_size < 2:
             raise PluginError(f"scvi: batch_size = {self.batch_size} must be at least 2, for the batch normalisation")
 
+    @property
+    def plan(self) -> training.Plan:
+        """The network and how it is trained, spelt out."""
+        schedule = Schedule(
+            self.max_updates, self.lr, self.batch_size, warmup=0, decay="none", weight_decay=1e-6,
+            check_every=self.check_every, patience=self.patience, clip=math.inf, decay_all=True, adam=True,
+            epsilon=0.01,
+        )  # fmt: skip
+        return training.Plan(
+            self.n_latent, self.n_hidden, self.n_layers, self.likelihood, self.n_genes, schedule, self.warmup
+        )
+
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedSCVI:
         """Train on the training cells until the validation cells' loss no longer falls."""
-        start = self.untrained(train, seed=seed, context=context)
-        counts = start.counts(train)
-        counts = counts[totals(counts) > 0]
-        if counts.shape[0] < 2:
-            raise ModelError(f"scvi: {counts.shape[0]} training cells have a molecule on its genes; 2 are needed")
-        with _quiet(seed + 1, context):
-            try:
-                _train(self, start.network, counts, start.counts(valid), context)
-            except ValueError as error:
-                if "Expected parameter" not in str(error):  # torch's refusal of a distribution that is not finite
-                    raise
-                raise ModelError(
-                    f"scvi: weights are no longer finite: training diverged; lower lr = {self.lr}"
-                ) from error
-        return start
+        found: TrainedSCVI = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
+        return found
+
+    def fit_many(self, jobs: Sequence[Job], *, context: Context = _CONTEXT) -> list[TrainedSCVI | Exception]:
+        """Train several models as one batch, those with as many genes together; memory grows with all their cells."""
+        plan = self.plan
+        found: list[Any] = [_training.attempt(functools.partial(training.prepared, plan, job)) for job in jobs]
+        data = {i: one for i, one in enumerate(found) if not isinstance(one, Exception)}
+        with _training.quiet(context, NAME):
+            for some in training.groups(plan, data, context.device):
+                run = f"{self!r}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
+                mine = [data[i] for i in some]
+                made = _training.attempt(functools.partial(training.train, plan, mine, context, run))
+                for place, i in enumerate(some):
+                    found[i] = made if isinstance(made, Exception) else self._trained(made[place], data.pop(i), context)
+        return found
+
+    def _trained(self, made: Any, data: training.Data, context: Context) -> TrainedSCVI | Exception:
+        if isinstance(made, Exception):
+            return made
+        context = Context(Path(), context.device, context.threads)
+        return TrainedSCVI(
+            self,
+            data.features,
+            data.genes,
+            data.means,
+            made.weights,
+            context,
+            made.train_flops,
+            made.history,
+            made.speed,
+        )
 
     def untrained(self, train: View, *, seed: int, context: Context = _CONTEXT) -> TrainedSCVI:
         """Return the network as initialised, on the genes that training would choose."""
-        counts = read_counts(train, "scvi")
-        genes = variable_genes(counts, self.n_genes)
-        means = bits.gene_means(counts[:, genes])
-        with _quiet(seed, context):
-            network = _network(self, len(genes))
-            _start_at(means, network)
-            network = network.to(context.device).eval()
-        return TrainedSCVI(self, train.feature_names, genes, means, network, context.device, context.threads)
+        data = training.prepared(self.plan, Job(train, train.take(np.arange(0)), seed), 0)
+        with _training.quiet(context, NAME):
+            weights = _stack.arrays(training.start(self.plan, [data], context.device), 0)
+        return TrainedSCVI(
+            self, data.features, data.genes, data.means, weights, Context(Path(), context.device, context.threads)
+        )
 
     def load(self, folder: Path) -> TrainedSCVI:
         """Return the model that was saved in ``folder``, on the CPU."""
-        import torch
-
-        features, arrays = _saved.read(folder, "scvi")
-        means = bits.GeneMeans(arrays.pop("share"), arrays.pop("dispersion"))
-        genes = arrays.pop("genes")
-        with _quiet(0, _CONTEXT):
-            network = _network(self, len(genes)).eval()
-            network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-        return TrainedSCVI(self, features, genes, means, network, "cpu", 1)
+        features, stored = _saved.read(folder, NAME)
+        means = bits.GeneMeans(stored.pop("means/share"), stored.pop("means/dispersion"))
+        return TrainedSCVI(self, features, stored.pop("genes"), means, stored, _CONTEXT)
 
     def cost(self, cells: float, features: float) -> float:
-        """Return CPU seconds, roughly."""
+        """Return CPU seconds, roughly: of half of the updates, because training stops early."""
         genes = features if self.n_genes == "all" else min(self.n_genes, features)
         size = min(self.batch_size, cells)
-        return 10 + 0.5 * self.max_updates * (3e-3 + size * genes * (6e-8 + 1e-10 * self.n_hidden))
+        return 2 + 0.5 * self.max_updates * (2e-3 + size * genes * (4e-8 + 1.3e-10 * self.n_hidden))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,15 +168,16 @@ class TrainedSCVI:
     features: pd.Index
     genes: Ints
     means: bits.GeneMeans
-    network: Any
-    device: str
-    threads: int
+    weights: Arrays
+    context: Context
+    train_flops: float = 0.0
+    history: Sequence[dict[str, float]] = ()
+    speed: dict[str, float] = field(default_factory=dict)
 
     @property
     def n_params(self) -> int:
-        """Number of weights that the loss depends on."""
-        unused = (*_UNUSED, "decoder.px_dropout_decoder.") if self.model.likelihood == "nb" else _UNUSED
-        return sum(p.numel() for name, p in self.network.named_parameters() if not name.startswith(unused))
+        """Number of weights that learn."""
+        return _stack.count(_vae.shapes(self.model.plan.form(len(self.genes))))
 
     @property
     def loss_measure(self) -> str:
@@ -160,168 +185,65 @@ class TrainedSCVI:
         extra = "" if self.model.likelihood == "nb" else "; the baseline has no zero inflation"
         return f"{bits.MEASURE.format(n=len(self.genes))}; an upper bound (negative ELBO){extra}"
 
-    def counts(self, view: View) -> sparse.csr_matrix:
-        """Return (n, g) counts of the cells on the model's genes."""
-        return read_counts(aligned(view, self.features, "scvi"), "scvi")[:, self.genes]
-
     def embed(self, view: View) -> Floats:
         """Return (n, n_latent) float32 means of the cells' posteriors."""
-        with _quiet(0, Context(Path(), self.device, threads=self.threads)):
-            return _posterior_means(self.network, self.counts(view), self.device)
+        parts = [np.empty((0, self.model.n_latent), dtype=np.float32)]
+        for weights, counts, _, _ in self._blocks(view):
+            parts.append(_vae.posterior(weights, counts)[0][0].cpu().numpy())
+        return np.concatenate(parts)
 
     def losses(self, view: View, *, seed: int) -> NDArray[np.float64]:
-        """Return (n,) -ELBO in bits per gene: at least the -log2 probability of the cell's counts under the model."""
-        with _quiet(seed, Context(Path(), self.device, threads=self.threads)):
-            return _elbo(self.network, self.counts(view), self.device) / (len(self.genes) * math.log(2))
+        """Return (n,) -ELBO in bits per gene: at least the -log2 probability of the cell's counts under the model.
+
+        One draw of the posterior a cell, a hash of (seed, cell).
+        """
+        import torch
+
+        parts = [np.empty(0)]
+        for weights, counts, library, block in self._blocks(view):
+            noise = torch.from_numpy(_vae.draws(block.cell_ids, seed, self.model.n_latent))[None].to(counts.device)
+            nats, divergence = _vae.losses(weights, counts, library, noise)
+            parts.append((nats + divergence)[0].double().cpu().numpy() / (len(self.genes) * math.log(2)))
+        return np.concatenate(parts)
 
     def baseline_losses(self, view: View, *, seed: int) -> NDArray[np.float64]:  # noqa: ARG002
         """Return (n,) bits per gene of the gene-mean negative binomial on the same genes."""
-        return self.means.losses(self.counts(view))
+        return self.means.losses(read_counts(aligned(view, self.features, NAME), NAME)[:, self.genes])
 
     def adapt(self, view: View, y: Ints, *, seed: int, frozen: bool) -> _adapting.AdaptedNetwork:
         """Return a copy with a classifier on the means of the posteriors; see ``protocols.Adapted``."""
+        device, weights = self.context.device, _tensors(self.weights, self.context.device)
+        for name in _vae.shapes(self.model.plan.form(len(self.genes))):
+            weights[name].requires_grad_()
 
         def read(cells: View) -> Callable[[Ints], Any]:
-            counts = self.counts(cells)
-            return lambda rows: _tensors(counts[rows], self.device)
+            counts = read_counts(aligned(cells, self.features, NAME), NAME)[:, self.genes]
+            some = Cells.of([counts], [totals(counts)], device)
+            return lambda rows: some.batch(np.asarray(rows)[None])[0]
 
-        context = Context(Path(), self.device, self.threads)
-        return _adapting.adapted(self.network, read, _means, view, y, seed=seed, frozen=frozen, context=context)
+        return _adapting.adapted(weights, read, _means, view, y, seed=seed, frozen=frozen, context=self.context)
+
+    def _blocks(self, view: View) -> Iterator[tuple[Weights, Any, Any, Block]]:
+        """Yield weights, counts (1, B, g), totals (1, B) and the block of the model's genes; nothing is learned."""
+        import torch
+
+        device, chosen = self.context.device, aligned(view, self.features, NAME).choose(self.genes)
+        with _training.quiet(self.context, NAME), torch.no_grad():
+            weights = _tensors(self.weights, device)
+            for block in chosen.batches(max(_EVALUATION // len(self.genes), 1)):
+                counts = checked(block.values, NAME)
+                cells = Cells.of([counts], [totals(counts)], device)
+                yield weights, *cells.batch(np.arange(len(block.cell_ids))[None]), block
 
     def save(self, folder: Path) -> None:
         """Write the model to ``folder``."""
-        weights = {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
-        baseline = asdict(self.means)
-        _saved.write(folder, "scvi", self.features, genes=self.genes, **baseline, **weights)
+        means = {f"means/{name}": values for name, values in asdict(self.means).items()}
+        _saved.write(folder, NAME, self.features, genes=self.genes, **means, **self.weights)
 
 
-# ── the network and its training ─────────────────────────────────────────────────────────────────────────────────────
-def _network(model: SCVI, n_genes: int) -> Any:
-    return _vae()(
-        n_input=n_genes, n_batch=1, n_hidden=model.n_hidden, n_latent=model.n_latent, n_layers=model.n_layers,
-        gene_likelihood=model.likelihood,
-    )  # fmt: skip
+def _tensors(weights: Arrays, device: str) -> Weights:
+    return {name: w.requires_grad_(False) for name, w in _stack.stacked([weights], device).items()}
 
 
-def _start_at(means: bits.GeneMeans, network: Any) -> None:
-    """Let dispersions start where the baseline's are: from random ones Poisson-like genes take thousands of steps.
-
-    None starts above 1, so that a gene which varies for a reason still pulls on the weights.
-    """
-    import torch
-
-    with torch.no_grad():
-        network.px_r.copy_(torch.from_numpy(-np.log(np.minimum(means.dispersion, 1.0))))
-
-
-@functools.cache
-def _vae() -> Any:
-    """Import scvi-tools: eight seconds, and warnings of packages of its packages, which are nobody's business here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from scvi.module import VAE
-    return VAE
-
-
-@contextlib.contextmanager
-def _quiet(seed: int, context: Context) -> Iterator[None]:
-    """Seed torch, and use the context's threads, for as long as this lasts; leave the process as it was."""
-    import torch
-
-    _vae()  # before the random state is forked: imports may draw
-    if context.device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("scvi: device 'cuda' was asked for and there is none; use device = 'cpu'")
-    devices = [torch.cuda.current_device()] if context.device == "cuda" else []
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        torch.set_num_threads(context.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-
-
-def _train(model: SCVI, network: Any, train: sparse.csr_matrix, valid: sparse.csr_matrix, context: Context) -> None:
-    """Train in place and leave the weights of the lowest validation loss, or the last where there are no such cells."""
-    import torch
-
-    optimiser = torch.optim.Adam(network.parameters(), lr=model.lr, eps=0.01, weight_decay=1e-6)  # scvi-tools' own
-    batches = _shuffled(train.shape[0], model.batch_size)
-    every = max(model.check_every, math.ceil(train.shape[0] / model.batch_size))
-    best, weights, worse = math.inf, None, 0
-    for step in range(1, model.max_updates + 1):
-        network.train()
-        weight = min(step / max(model.warmup, 1), 1.0)
-        loss = network(_tensors(train[next(batches)], context.device), loss_kwargs={"kl_weight": weight})[2].loss
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        if valid.shape[0] and (step % every == 0 or step == model.max_updates):
-            now = _validation_loss(network, valid, context.device)
-            context.progress(f"scvi: {step} of {model.max_updates} updates, validation loss {now:.2f} nats per cell")
-            worse = 0 if now < best else worse + 1
-            if now < best:
-                best, weights = now, {name: tensor.clone() for name, tensor in network.state_dict().items()}
-            if worse >= model.patience:
-                break
-    if weights is not None:
-        network.load_state_dict(weights)
-    network.eval()
-
-
-def _shuffled(n: int, size: int) -> Iterator[Ints]:
-    """Yield batches of positions for ever: every epoch a new order, in parts of equal size, none of a single cell."""
-    import torch
-
-    parts = max(min(math.ceil(n / size), n // 2), 1)
-    while True:
-        yield from np.array_split(torch.randperm(n).numpy(), parts)
-
-
-def _tensors(counts: sparse.csr_matrix, device: str) -> dict[str, Any]:
-    import torch
-
-    x = torch.from_numpy(counts.toarray()).to(device)
-    none = torch.zeros((x.shape[0], 1), dtype=torch.long, device=device)
-    return {"X": x, "batch": none, "labels": none}
-
-
-def _validation_loss(network: Any, counts: sparse.csr_matrix, device: str) -> float:
-    """Return the mean -ELBO in nats, with the same posterior draws at every check."""
-    import torch
-
-    with torch.random.fork_rng([torch.cuda.current_device()] if device == "cuda" else []):
-        torch.manual_seed(0)
-        value = float(_elbo(network, counts, device).mean())
-    if not math.isfinite(value):
-        raise ModelError(f"scvi: the validation loss became {value}: training diverged; lower lr")
-    return value
-
-
-def _elbo(network: Any, counts: sparse.csr_matrix, device: str) -> NDArray[np.float64]:
-    """Return (n,) -ELBO in nats, one posterior draw a cell."""
-    import torch
-
-    network.eval()
-    parts = []
-    with torch.no_grad():
-        for start in range(0, counts.shape[0], _EVALUATION):
-            losses = network(_tensors(counts[start : start + _EVALUATION], device))[2]
-            total = sum(losses.reconstruction_loss.values()) + sum(losses.kl_local.values())
-            parts.append(total.cpu().numpy())
-    return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
-
-
-def _posterior_means(network: Any, counts: sparse.csr_matrix, device: str) -> NDArray[np.float32]:
-    import torch
-
-    parts = [np.empty((0, network.n_latent), dtype=np.float32)]
-    with torch.no_grad():
-        some = (counts[start : start + _EVALUATION] for start in range(0, counts.shape[0], _EVALUATION))
-        parts += [_means(network, _tensors(part, device)).cpu().numpy() for part in some]
-    return np.concatenate(parts)
-
-
-def _means(network: Any, x: dict[str, Any]) -> Any:
-    return network.inference(x["X"], x["batch"])["qz"].loc
+def _means(weights: Weights, counts: Any) -> Any:
+    return _vae.posterior(weights, counts)[0][0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -238,9 +240,16 @@ def one_thread() -> Any:
     """Return a context in which BLAS uses one thread: matrices here are small, and threads that wait for each other
     on a busy machine cost ten times more than they save. It also makes the numbers independent of their number.
     """
-    from threadpoolctl import threadpool_limits
+    return _libraries(len(sys.modules)).limit(limits=1, user_api="blas")
 
-    return threadpool_limits(limits=1, user_api="blas")
+
+@functools.lru_cache(maxsize=1)
+def _libraries(loaded: int) -> Any:
+    """Return the libraries with threads of their own, looked for anew when modules were loaded since: it takes 5 ms."""
+    from threadpoolctl import ThreadpoolController
+
+    del loaded
+    return ThreadpoolController()
 
 
 def constant_embedding(given: Sample, **details: Any) -> Estimate:

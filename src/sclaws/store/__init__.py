@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from sclaws.store.documents import DiskError
 from sclaws.store.store import Store
 from sclaws.store.trials import Stage
 
-__all__ = ["Stage", "Store"]
+__all__ = ["DiskError", "Stage", "Store"]

@@ -41,6 +41,10 @@ class DamagedError(Exception):
     """A file is not what was written: cut short, or changed. Its message is the reason in words."""
 
 
+class DiskError(StoreError):
+    """The results cannot be written, whoever tries: no trial is to blame, and the next one will fare no better."""
+
+
 # ── JSON ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def encode(record: Any) -> bytes:
     """Return the bytes of a document; raise ``StoreError`` for what JSON cannot hold.
@@ -108,21 +112,24 @@ def read(path: Path) -> bytes | None:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def write(path: Path, data: bytes, scratch: Path) -> None:
+def write(path: Path, data: bytes, scratch: Path, *, synced: bool = True) -> None:
     """Put ``data`` at ``path`` in one step; ``scratch`` is a free name on the same file system.
 
-    Raises ``StoreError`` with the path and a remedy, and leaves what stood there before.
+    Raises ``StoreError`` with the path and a remedy, and leaves what stood there before. What is not ``synced`` is in
+    one piece for every process, and may be lost with the power.
     """
     with told(path):
         try:
             with open(scratch, "xb") as file:
                 file.write(data)
-            sync(scratch)  # before the rename: a power cut may otherwise leave the name and lose the bytes
+            if synced:  # before the rename: a power cut may otherwise leave the name and lose the bytes
+                sync(scratch)
             scratch.replace(path)
         except BaseException:
             scratch.unlink(missing_ok=True)
             raise
-        sync(path.parent)
+        if synced:
+            sync(path.parent)
 
 
 def sync(path: Path) -> None:
@@ -136,11 +143,11 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def told(path: Path, only: Mapping[int, str] | None = None) -> Iterator[None]:
-    """Turn an operating system's error into a ``StoreError`` with path and remedy; ``only`` limits it to these."""
+    """Turn an operating system's error into a ``DiskError`` with path and remedy; ``only`` limits it to these."""
     try:
         yield
     except OSError as error:
         if only is not None and error.errno not in only:
             raise
         remedy = _REMEDIES.get(error.errno or 0, str(error))
-        raise StoreError(f"{path} cannot be written: {remedy}; then run again: what was finished is kept") from error
+        raise DiskError(f"{path} cannot be written: {remedy}; then run again: what was finished is kept") from error

@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -56,8 +56,12 @@ def started(pid: int) -> str:
 
 def owned_name() -> str:
     """Return a new file name that says which process it belongs to."""
-    pid = os.getpid()
-    return f"{machine()}-{pid}-{started(pid)}-{secrets.token_hex(4)}"
+    return f"{_of_process(os.getpid())}-{secrets.token_hex(4)}"
+
+
+@functools.lru_cache(maxsize=1)
+def _of_process(pid: int) -> str:
+    return f"{machine()}-{pid}-{started(pid)}"
 
 
 def alive(name: str) -> bool | None:
@@ -77,7 +81,7 @@ def lease(folder: Path, name: str, scratch: Path) -> Iterator[bool]:
     with locked(folder) as lock:
         taken = lock is not None and not _held(path, lock)
         if taken:
-            documents.write(path, mine.encode(), scratch)
+            documents.write(path, mine.encode(), scratch, synced=False)  # no holder outlives a power cut
     if not taken:
         yield False
         return
@@ -93,6 +97,33 @@ def lease(folder: Path, name: str, scratch: Path) -> Iterator[bool]:
             if _holder(path) == mine:
                 path.unlink()
                 _note(folder, name).unlink(missing_ok=True)
+
+
+def freed(folder: Path, names: Iterable[str]) -> set[str]:
+    """Wait until it is known of each name whether somebody who lives holds it; return those that nobody does.
+
+    Of holders on this machine that is known at once; of one elsewhere, by its next sign of life or when it is given up.
+    """
+    waiting = {name: _last_beat(folder / f"{name}.lease") for name in names}
+    found: set[str] = set()
+    while waiting:
+        with locked(folder) as lock:
+            for name, beat in list(waiting.items()):
+                path = folder / f"{name}.lease"
+                if lock is not None and not _held(path, lock):
+                    found.add(name)
+                elif not alive(_holder(path) or "") and _last_beat(path) == beat:
+                    continue
+                del waiting[name]
+        if waiting:
+            time.sleep(min(1.0, BEAT))
+    return found
+
+
+def _last_beat(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def say(folder: Path, name: str, message: str) -> None:

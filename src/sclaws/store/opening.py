@@ -18,6 +18,11 @@ _MARK = "store.json"
 _DAY = 86400.0
 
 
+def is_ours(folder: Path) -> bool:
+    """Return whether this folder is marked as one of ours."""
+    return (folder / _MARK).exists()
+
+
 def recognise(folder: Path, scratch: Path) -> None:
     """Mark an empty folder as ours; raise ``StoreError`` for one with other things, or of a newer version."""
     path = folder / _MARK

@@ -39,6 +39,7 @@ from sclaws.store.trials import Stage
 
 _FOLDERS = (STAGING, scratch.FOLDER, "trials", "runs", "failures", "bundles", "datasets", "leases", "damaged")
 Kind = Literal["runs", "failures", "bundles", "datasets"]
+_PASSING = ("bundles", "failures")  # of work under way: nothing is lost with them, nor made anew for its own sake
 _KINDS: tuple[Kind, ...] = ("runs", "failures", "bundles", "datasets")
 
 
@@ -52,9 +53,17 @@ class Store:
     folder: Path
 
     @classmethod
-    def open(cls, folder: Path | str) -> Store:
-        """Return the store in ``folder``, made if need be; raise ``StoreError`` with the remedy."""
+    def open(cls, folder: Path | str, *, new: bool = True) -> Store:
+        """Return the store in ``folder``, made if need be; raise ``StoreError`` with the remedy.
+
+        Not ``new``: somebody else has made it, perhaps on another machine, and that it is not there is an error.
+        """
         store = cls(Path(folder).absolute())
+        if not new and not opening.is_ours(store.folder):
+            raise StoreError(
+                f"the folder of results {store.folder} is not there on the machine {os.uname().nodename}: name one "
+                f"on a file system that all machines share, under the same path"
+            )
         with documents.told(store.folder):
             if store.folder.exists() and not store.folder.is_dir():
                 raise StoreError(f"{store.folder} is a file: name a folder for the results")
@@ -137,10 +146,6 @@ class Store:
         except DamagedError:
             self._set_aside(path)
             return False
-
-    def read_runs(self, keys: Iterable[str]) -> list[dict[str, Any]]:
-        """Return the records of those runs that are there, each with its ``"key"``, in the order asked."""
-        return [record for key in keys if (record := self.run(key)) is not None]
 
     # ── trials ───────────────────────────────────────────────────────────────────────────────────────────────────────
     @contextmanager
@@ -274,6 +279,10 @@ class Store:
         """Return ``with store.lease(bundle) as mine``: ``mine`` is ``False`` when somebody who lives works on it."""
         return leases.lease(self.folder / "leases", bundle, self._scratch())
 
+    def freed(self, bundles: Iterable[str]) -> set[str]:
+        """Return those that nobody holds; of holders elsewhere a sign of life is waited for, two minutes at most."""
+        return leases.freed(self.folder / "leases", bundles)
+
     def say(self, key: str, message: str) -> None:
         """Leave word of how far the work on a trial is, as long as it is leased."""
         leases.say(self.folder / "leases", key, message)
@@ -282,18 +291,22 @@ class Store:
         """Return {trial: last word} of the trials that are being worked on."""
         return leases.said(self.folder / "leases")
 
-    def check(self) -> list[str]:
-        """Read every byte; set aside what is damaged; return a sentence for each that has not been made anew."""
+    def check(self, *, thorough: bool = True) -> list[str]:
+        """Read every byte; set aside what is damaged; return a sentence for each that has not been made anew.
+
+        Without ``thorough``, arrays and weights are only looked at, for their size: they are verified whenever they are
+        read, and there may be a terabyte of them.
+        """
         for kind in _KINDS:
             for key in self._names(kind):
                 self._is_whole(kind, key)
         for key in self._entries("trials"):
-            self._marker(key, thorough=True)
+            self._marker(key, thorough=thorough)
         origins = {tuple(name.split("~")[:2]) for name in self._entries("damaged")}
         return [
             f"{self.folder / kind / name} was cut short or changed, and is in 'damaged' now: run again, to make it anew"
             for kind, name in sorted(origins)
-            if not (self.folder / kind / name).exists()
+            if kind not in _PASSING and not (self.folder / kind / name).exists()
         ]
 
 

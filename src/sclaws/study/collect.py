@@ -11,6 +11,7 @@ import pandas as pd
 
 from sclaws import keys
 from sclaws.grid import Run
+from sclaws.protocols import Floats
 from sclaws.store import Store
 from sclaws.study import fitting
 from sclaws.table import Table
@@ -24,11 +25,14 @@ def table(runs: Sequence[Run], store: Store) -> Table:
     corrupting = fitting.corrupting(runs)
     several = len({run.trial.split for run in runs}) > 1
     schemes = {run.trial.key: run.trial.scheme for run in runs}
-    records = {record["key"]: record for record in store.read_runs([run.key for run in runs])}
-    trials: dict[str, dict[str, Any]] = {key: store.trial(key) or {} for key in {run.trial.key for run in runs}}
-    rows, draws = [], {}
-    for run in (run for run in runs if run.key in records):
-        record = records[run.key]
+    scheming = set(schemes.values()) != {"uniform"}
+    trials: dict[str, dict[str, Any]] = {key: store.trial(key) or {} for key in schemes}
+    rows, draws, made, done = [], {}, set(), 0
+    for run in runs:
+        if (record := store.run(run.key)) is None:  # one at a time: what is not for the table is let go at once
+            continue
+        done += 1
+        made.update(_flat(record["provenance"]))
         measured = trials[run.trial.key].get("measured", {}), record["measured_test"]
         common = _common(run, axes, corrupting, *measured)
         for metric, estimate in sorted(record["estimates"].items()):
@@ -39,15 +43,16 @@ def table(runs: Sequence[Run], store: Store) -> Table:
                 summary["baseline"] = estimate["details"]["baseline"]  # worse than this may not set a slope
             if several:
                 summary["split"] = run.trial.split.label
-            if set(schemes.values()) != {"uniform"}:
+            if scheming:
                 summary["scheme"] = schemes[run.trial.key]
             rows.append({"run": run.key, "metric": metric, **common[0], **summary, **common[1]})
             if estimate["draws"]:
-                draws[run.key, metric] = estimate["draws"]
+                draws[run.key, metric] = np.asarray(estimate["draws"])
     frame = pd.DataFrame(rows)
     return Table(
-        frame, draws=_draws(draws), provenance=_provenance(runs, trials, records, store), failures=failures(runs, store)
-    )
+        frame, draws=_draws(draws), provenance=_provenance(runs, done, trials, made, store),
+        failures=failures(runs, store),
+    )  # fmt: skip
 
 
 def _common(
@@ -80,7 +85,7 @@ def _suffixed(tested: Mapping[str, float]) -> dict[str, float]:
     return {f"{name}_test": value for name, value in tested.items()}
 
 
-def _draws(draws: Mapping[tuple[str, str], Sequence[float]]) -> pd.DataFrame | None:
+def _draws(draws: Mapping[tuple[str, str], Floats]) -> pd.DataFrame | None:
     if not draws:
         return None
     index = pd.MultiIndex.from_tuples(list(draws), names=["run", "metric"])
@@ -108,13 +113,13 @@ def failures(runs: Sequence[Run], store: Store) -> pd.DataFrame:
 
 
 def _provenance(
-    runs: Sequence[Run], trials: Mapping[str, Mapping[str, Any]], records: Mapping[str, Any], store: Store
-) -> dict[str, Any]:
+    runs: Sequence[Run], done: int, trials: Mapping[str, Mapping[str, Any]], scored: Collection[tuple[str, str]],
+    store: Store,
+) -> dict[str, Any]:  # fmt: skip
     """Return what was run and with what; several values of a version mean that the table mixes them."""
     made = [record["provenance"] for record in trials.values() if "provenance" in record]
-    scored = [record["provenance"] for record in records.values()]
     versions: dict[str, list[str]] = {}
-    for name, value in sorted(set(itertools.chain.from_iterable(_flat(p) for p in [*made, *scored]))):
+    for name, value in sorted({*scored, *itertools.chain.from_iterable(map(_flat, made))}):
         versions.setdefault(name, []).append(value)
     datasets = {
         spec: store.dataset(keys.key(spec.describe())) for spec in dict.fromkeys(run.trial.dataset for run in runs)
@@ -122,7 +127,7 @@ def _provenance(
     return {
         "trials": len(trials),
         "runs": len(runs),
-        "runs_done": len(records),
+        "runs_done": done,
         "versions": versions,
         "mixed": sorted(name for name, values in versions.items() if len(values) > 1),
         "datasets": {spec.label: info for spec, info in datasets.items() if info},

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sclaws.errors import DataError, StudyError, did_you_mean
+from sclaws.errors import DataError, PluginError, StudyError, did_you_mean
 from sclaws.plugins import Spec
 from sclaws.study.toml_text import levels, listing, place, stem, toml
 from sclaws.trial import whole
+from sclaws.view import View
 
 KINDS: Mapping[str, str] = {
     "protein": "a matrix of obsm",
@@ -36,14 +37,13 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
 
     ``signals`` are KIND=KEY (:data:`KINDS`); without any, what the file's names suggest.
     """
-    loaded, layer = load_counts(data)
+    loaded, dataset = load_counts(data)
     asked = _asked(signals, loaded) if signals else _suggested(loaded)
     special = sorted({each.kind for each in asked} & {"clone", "neighbour"})
     if special and (len(special) > 1 or any(each.kind not in special for each in asked)):
         raise StudyError(
             f"a {special[0]} needs a split of its own: give it a study of its own, with --signal {special[0]}=… alone"
         )
-    dataset: dict[str, Any] = {"use": "h5ad", "path": place(data), "layer": layer}
     split: dict[str, Any] = dict(_SHARES)
     if by:
         _check_by(by, loaded, special)
@@ -54,7 +54,7 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
         dataset |= {"name": stem(data), "blocks": _blocks(asked[0].key, loaded)}
         split["by"] = "block"
     labels = [each.kind == "label" for each in asked]
-    return _grids(float(loaded.X.sum() / loaded.n_obs), trained_cells(split, loaded)) | {
+    return _grids(float(View.of(loaded).totals.mean()), trained_cells(split, loaded)) | {
         "signal_words": listing([each.said for each in asked]),
         "dataset": toml(dataset),
         "split": toml(split),
@@ -64,15 +64,19 @@ def words(data: Path, signals: Sequence[str], by: str | None) -> dict[str, str]:
     }
 
 
-def load_counts(data: Path) -> tuple[Any, str | None]:
-    """Return the checked data and the layer of the counts: none, or "counts" where X holds something else."""
-    where = {"use": "h5ad", "path": str(data.absolute())}
+def load_counts(data: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the checked data, and the words that a study file has for them: an h5ad file, or a corpus on disk.
+
+    Counts are in X, or in the layer "counts" where X holds something else.
+    """
+    where = {"use": "corpus" if data.is_dir() else "h5ad", "path": str(data.absolute())}
+    words = where | {"path": place(data)}
     try:
-        return whole(Spec.of("datasets", where)).source.adata, None  # which a check of the study then has at hand
+        return whole(Spec.of("datasets", where)).source.adata, words  # which a check of the study then has at hand
     except DataError as first:
         try:
-            return whole(Spec.of("datasets", where | {"layer": _LAYER})).source.adata, _LAYER
-        except DataError:
+            return whole(Spec.of("datasets", where | {"layer": _LAYER})).source.adata, words | {"layer": _LAYER}
+        except (DataError, PluginError):
             raise first from None
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sclaws.errors import DataError, StudyError, did_you_mean
 from sclaws.study.named_counts import kind_of, load_counts, trained_cells
-from sclaws.study.toml_text import levels, listing, place, stem, toml
+from sclaws.study.toml_text import levels, listing, stem, toml
 
 KINDS: Mapping[str, str] = {
     "label": "the cell type, a column of obs",
@@ -37,7 +37,7 @@ def words(data: Path, signals: Sequence[str], by: str | None, evaluate: Sequence
     ``DataError`` for a corpus without cell types, and for data that no task can be read from.
     """
     said = _said(signals)
-    corpus, layer = load_counts(data)
+    corpus, dataset = load_counts(data)
     for what in ("label", "study"):
         if what in said and said[what] not in corpus.obs:
             raise DataError(f"{data}: --signal {what}: {said[what]!r}; {did_you_mean(said[what], corpus.obs)}")
@@ -59,7 +59,7 @@ def words(data: Path, signals: Sequence[str], by: str | None, evaluate: Sequence
     cells = trained_cells(split, corpus)
     fewer = [max(share * cells, min(_LEAST, cells / 4)) for share in SHARES]
     return {
-        "dataset": toml({"use": "h5ad", "path": place(data), "layer": layer}),
+        "dataset": toml(dataset),
         "split": toml(split),
         "tasks": listing(tasks),
         "label": toml(label),
@@ -114,7 +114,7 @@ class _Tested:
     def of(cls, file: Path, said: Mapping[str, str], corpus: Any) -> _Tested:
         if not file.exists():
             raise DataError(f"{file} does not exist; give the path of the data to evaluate on")
-        adata, layer = load_counts(file)
+        adata, words = load_counts(file)
         obs = adata.obs
         label = said["label"] if said.get("label") in obs else _label(obs)
         batch = _named("batch", BATCHES, said, obs)
@@ -133,7 +133,7 @@ class _Tested:
                 f"perturbation with a control ({', '.join(CONTROLS[:4])}, …): name it with --signal KIND=COLUMN"
             )
         share = float(corpus.var_names.isin(adata.var_names).mean())
-        where = {"use": "h5ad", "path": place(file), "layer": layer, "name": stem(file)}
+        where = words | {"name": stem(file)}
         # a perturbation screen is asked what it can tell whatever it measured; cells to be typed must be seen
         found = _FEW_GENES if label is not None or share >= _FEW_GENES else max(round(share / 2, 3), 0.001)
         return cls(where, found, label, batch, perturbation if control else None, control)

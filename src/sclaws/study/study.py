@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +19,14 @@ from tqdm.auto import tqdm
 from sclaws import grid, keys, report, sweep
 from sclaws import trial as trials
 from sclaws.decomposition import Decomposition
+from sclaws.engines.serial import Serial
 from sclaws.errors import StudyError
 from sclaws.fit import Fits
 from sclaws.plugins import Spec
 from sclaws.protocols import Engine
 from sclaws.saturation import Saturation
 from sclaws.store import Store
-from sclaws.study import agreeing, check, collect, decomposing, fitting, learning, saturating, told
+from sclaws.study import agreeing, budgeting, check, collect, decomposing, fitting, learning, saturating, told
 from sclaws.study import named as naming
 from sclaws.study import words as wording
 from sclaws.table import Table, write_csv
@@ -148,6 +150,7 @@ class Study:
     # ── verbs ────────────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> list[str]:
         """Find out everything that can be wrong before any work is lost; return what was found, in sentences."""
+        self.budget()
         if "weights" in self.settings().keep:
             check.loadable(self.runs)
         fits = self._asked()
@@ -161,33 +164,24 @@ class Study:
         return sweep.plan(self.runs, self.store, self.settings(), self._sizes())
 
     def run(self, *, progress: bool = True) -> Result:
-        """Do what is missing, then write table, fits and report. Stop it any way and call it again: it resumes."""
-        self.check()
-        store = Store.open(self.out)
-        for key, info in self._infos.items():
-            store.put_dataset(key, info)
-        trials.forget()  # workers load their own
-        todo = self.plan()
-        with tqdm(total=todo.seconds, disable=not progress or not todo.items, bar_format=told.BAR, unit="s") as bar:
-            count = {"trials": todo.trials_done, "failed": 0}
+        """Do what is missing, then write table, fits and report. Stop it any way and call it again: it resumes.
 
-            def tell(cost: float, done: Done) -> None:
-                count["trials"] += len(done.trained)
-                count["failed"] += len(done.failed)
-                bar.set_description_str(told.count(count, todo.n_trials), refresh=False)
-                bar.update(cost)
+        What a budget leaves undone is in ``result.done.left``.
+        """
+        self._ready()
+        return self.result(self._swept(self.plan(), progress))
 
-            tell(0.0, Done())
-            done = sweep.run(todo, self.engine, store, tell)
-        trials.forget()
-        return self.result(done)
+    def calibrate(self, *, progress: bool = True) -> Done:
+        """Train and keep two small trials of each model that was never timed: estimates rest on this machine then."""
+        self._ready()
+        return self._swept(sweep.calibration(self.plan()), progress)
 
     def result(self, done: Done | None = None) -> Result:
         """Return table, fits and report of what is stored, and write them to the study's folder."""
         Store.open(self.out)
         done = done or Done()
-        self.table().write(self.out)  # first of all: no law can take a finished table away
-        table, fits, lost, ends = self._found(done)
+        (found := self.table()).write(self.out)  # first of all: no law can take a finished table away
+        table, fits, lost, ends = self._found(found, done)
         agreement = agreeing.agreeing(table)
         table.write(self.out)
         fits.write(self.out)
@@ -212,26 +206,46 @@ class Study:
         """Return the fits that the study asks for; without ``[[fit]]``, each axis's usual law."""
         return fitting.fitted(table, self._asked(), self.folder)[0]
 
-    def run_trial(self, key: str) -> Done:
-        """Train and score one trial here and now: what an array job does. Nothing, when it is there already."""
-        found = sweep.by_trial(self.runs)
-        if key not in found:
-            raise StudyError(f"trial {key!r} is not in this study; sclaws keys prints those that are missing")
-        store = Store.open(self.out)
-        store.put_dataset(*_info(found[key][0].dataset))
-        return trials.work(Item(key, (found[key],), str(store.folder), self.settings()))
+    def run_trials(self, *keys: str) -> Done:
+        """Train and score these trials here and now: what an array job does. Nothing, of those that are there already.
 
-    def missing_trials(self) -> list[str]:
-        """Return the keys of trials that are absent or lack a run, largest first."""
-        return [trial.key for item in self.plan().items for trial, _ in item.work]
+        Trials on the same cells read them once, and a model that can train several at once does.
+        """
+        found = sweep.by_trial(self.runs)
+        if absent := [key for key in keys if key not in found]:
+            raise StudyError(f"trial {absent[0]!r} is not in this study; sclaws keys prints those that are missing")
+        store = Store.open(self.out)
+        for dataset in dict.fromkeys(found[key][0].dataset for key in keys):
+            store.put_dataset(*_info(dataset))
+        item = Item("given", tuple(found[key] for key in keys), str(store.folder), self.settings())
+        return sweep.carry_out([item], Serial(), store)
+
+    def missing_trials(self) -> list[list[str]]:
+        """Return the keys of trials that are absent or lack a run, largest first; those in one list are best done
+        together: small ones, or such as are trained at once.
+        """
+        return [[trial.key for trial, _ in item.work] for item in self.plan().items]
+
+    def budget(self) -> sweep.Budget:
+        """Return what the study may spend each time that it is run; without a word of it, everything."""
+        said, cuda = self.words.get("budget", {}), self.words.get("device") == "cuda"
+        return budgeting.budget(said, self.folder, cuda, elsewhere=told.workers(self.engine) is None)
+
+    def within(self, budget: Mapping[str, Any]) -> Study:
+        """Return the study with these words of a budget laid over its own."""
+        return replace(self, words={**self.words, "budget": {**self.words.get("budget", {}), **budget}})
 
     def listing(self) -> str:
-        """Return what would run, one line a kind of trial, and the estimates."""
-        return told.listing(self.plan(), self.engine)
+        """Return what would run, one line a kind of trial, the estimates, and what a budget would cover."""
+        return told.listing(self.plan(), self.engine, self.budget())
 
-    def status(self) -> str:
-        """Return how far the study is, in sentences."""
-        return told.status(self.plan(), collect.failures(self.runs, self.store), self.store)
+    def undone(self, done: Done) -> str:
+        """Return what a spent budget has left undone, in a sentence."""
+        return told.undone(len(done.left), self.plan(), self.engine)
+
+    def status(self, *, thorough: bool = False) -> str:
+        """Return how far the study is, in sentences; ``thorough`` reads every byte of every array, too."""
+        return told.status(self.plan(), collect.failures(self.runs, self.store), self.store, thorough)
 
     def truth(self) -> dict[str, Any]:
         """Return what is known exactly of simulated data, by data set; empty for real data."""
@@ -239,14 +253,40 @@ class Study:
         return {name: info["truth"] for name, info in infos.items() if info and info.get("truth")}
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _ready(self) -> None:
+        """Check everything, and make the folder of results."""
+        self.check()
+        store = Store.open(self.out)
+        for key, info in self._infos.items():
+            store.put_dataset(key, info)
+        trials.forget()  # workers load their own
+
+    def _swept(self, todo: sweep.Plan, progress: bool) -> Done:
+        budget = self.budget()
+        with tqdm(total=100, disable=not progress or not todo.items, bar_format=told.BAR, delay=1e-3) as bar:
+            count = {"trials": todo.trials_done, "failed": 0}
+
+            def tell(left: float, done: Done) -> None:
+                count["trials"] += len(done.trained)
+                count["failed"] += len(done.failed)
+                bar.set_description_str(told.count(count, todo.n_trials), refresh=False)
+                bar.set_postfix_str(told.duration(left), refresh=False)
+                passed = bar.format_dict.get("elapsed", 0.0)
+                bar.n = 100 * passed / (passed + left) if passed + left else 100
+                bar.refresh()
+
+            tell(sweep.Feed(todo, todo.pace, budget, told.workers(self.engine), time.time).covered()[0], Done())
+            done = sweep.run(todo, self.engine, self.store, tell, budget)
+        trials.forget()
+        return done
+
     def _asked(self) -> list[dict[str, Any]]:
         return fitting.asked(self.words.get("fit", []), self.runs)
 
-    def _found(self, done: Done) -> tuple[Table, Fits, Decomposition, Saturation]:
+    def _found(self, table: Table, done: Done) -> tuple[Table, Fits, Decomposition, Saturation]:
         """Return the table with what its reader should know, and the fits and the like that it allows."""
-        table = self.table()
         fits, notes = fitting.fitted(table, self._asked(), self.folder)
-        notes += told.warnings(table, len(done.busy))
+        notes += told.warnings(table, len(done.busy), len(done.left))
         lost = decomposing.decomposition(table, self.runs)
         ends, unsaid = saturating.saturation(table)
         notes += [*decomposing.warnings(lost), *unsaid]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +14,10 @@ from sclaws.grid import Trial
 from sclaws.protocols import Engine
 from sclaws.report import known
 from sclaws.store import Store
-from sclaws.sweep import Plan
+from sclaws.sweep import Budget, Feed, Plan
 from sclaws.table import Table
 
-BAR = "{desc} |{bar}| {percentage:3.0f}% [{elapsed} passed, {remaining} left]"
+BAR = "{desc} |{bar}| {percentage:3.0f}% [{elapsed} passed{postfix} left]"
 
 
 def count(counted: Mapping[str, int], of: int) -> str:
@@ -25,20 +26,63 @@ def count(counted: Mapping[str, int], of: int) -> str:
     return f"{counted['trials']}/{of} trials{failed}"
 
 
-def listing(plan: Plan, engine: Engine) -> str:
-    """Return what would run: one line for each model and level, and the estimates."""
+def workers(engine: Engine) -> int | None:
+    """Return how many items an engine works on at once; ``None`` if it does not say."""
+    return getattr(engine, "workers", None)
+
+
+def _by(many: int | None) -> str:
+    """Return whose time is meant; that of one worker where nobody knows how many there will be."""
+    return " of one worker's time" if many is None else f" on {many} worker{'s' if many > 1 else ''}"
+
+
+def listing(plan: Plan, engine: Engine, budget: Budget) -> str:
+    """Return what would run: one line for each model and level, the estimates, and what a budget would cover."""
     kinds: Counter[str] = Counter()
+    lacking = plan.lacking
     for item in plan.items:
         for trial, _ in item.work:
             what = "train and score" if trial.key in plan.train else "score"
-            kinds[f"{trial.label}: {_levels(trial)} ({what}, {plan.lacking[trial.key]} runs each)"] += 1
-    workers = getattr(engine, "workers", None) or 1
+            kinds[f"{trial.label}: {_levels(trial)} ({what}, {lacking[trial.key]} runs each)"] += 1
     lines = [f"  {number} x {kind}" for kind, number in sorted(kinds.items())]
-    estimate = (
-        f"about {duration(plan.seconds / workers)} on {workers} worker{'s' if workers > 1 else ''} "
-        f"(a rough guess until a tenth is done; training that stops early takes less), {plan.megabytes:.1f} MB"
+    return "\n".join([*lines, _progress(plan), *(_estimates(plan, engine, budget) or ["nothing is left to do"])])
+
+
+def _estimates(plan: Plan, engine: Engine, budget: Budget) -> list[str]:
+    """Return what the work takes, how that is known, and what the budget covers; nothing when nothing is left."""
+    if not plan.items:
+        return []
+    many = workers(engine)
+    seconds, _ = Feed(plan, plan.pace, Budget(), many, time.time).covered()
+    told = {trial.label for item in plan.items for trial, _ in item.work if trial.key in plan.train}
+    guessed = sorted({t.label for i in plan.items for t, _ in i.work if t.key in plan.train and not plan.pace.knows(t)})
+    how = "by what was measured" if not guessed else "a rough guess until a tenth is done, or after --calibrate"
+    if guessed and len(guessed) < len(told):
+        how = f"{', '.join(guessed)}: {how}"
+    money = f", {budget.cost(seconds):,.2f} in money" if budget.price else ""
+    lines = [
+        f"about {duration(seconds)}{_by(many)}{money} ({how}; training that stops early takes less), "
+        f"{plan.megabytes:.1f} MB"
+    ]
+    if budget.seconds < math.inf:
+        spent, bundles = Feed(plan, plan.pace, budget, many, time.time).covered()
+        of = {item.bundle: len(item.work) for item in plan.items}
+        least = "at least " if many is None else ""
+        lines.append(
+            f"the budget of {duration(budget.seconds)} covers {least}{sum(map(of.__getitem__, bundles)):,} of these "
+            f"{sum(of.values()):,} trials, in about {duration(spent)}{_by(many) if least else ''}"
+        )
+    return lines
+
+
+def undone(left: int, plan: Plan, engine: Engine) -> str:
+    """Return what a spent budget left, and that the same command goes on."""
+    many = workers(engine)
+    seconds, _ = Feed(plan, plan.pace, Budget(), many, time.time).covered()
+    return (
+        f"the budget is spent: {left:,} trials are left, about {duration(seconds)}{'' if many else _by(many)}; "
+        "the same command goes on from here"
     )
-    return "\n".join([*lines, _progress(plan), estimate if plan.items else "nothing is left to do"])
 
 
 def _levels(trial: Trial) -> str:
@@ -46,7 +90,7 @@ def _levels(trial: Trial) -> str:
     return (", ".join(f"{s.name} = {s.level:g}" for s in trial.levels) or "everything") + scheme
 
 
-def status(plan: Plan, failures: pd.DataFrame, store: Store) -> str:
+def status(plan: Plan, failures: pd.DataFrame, store: Store, thorough: bool) -> str:
     """Return how far a study is: done, missing, being worked on, failed, damaged."""
     lines = [f"{store.folder}", _progress(plan)]
     trials = {trial.key: trial for item in plan.items for trial, _ in item.work}
@@ -54,7 +98,7 @@ def status(plan: Plan, failures: pd.DataFrame, store: Store) -> str:
         if key in trials:
             lines.append(f"working: {trials[key].label} ({_levels(trials[key])}){f': {word}' if word else ''}")
     lines += [f"failed: {row.model} ({row.levels}), {row.step}: {row.message}" for row in failures.itertuples()]
-    lines += [f"damaged: {problem}" for problem in store.check()]
+    lines += [f"damaged: {problem}" for problem in store.check(thorough=thorough)]
     return "\n".join(lines)
 
 
@@ -65,7 +109,7 @@ def _progress(plan: Plan) -> str:
     )
 
 
-def warnings(table: Table, busy: int) -> list[str]:
+def warnings(table: Table, busy: int, left: int) -> list[str]:
     """Return what the reader of a table should know: what is not in it, and whether it mixes versions."""
     made = table.provenance
     said = []
@@ -73,6 +117,8 @@ def warnings(table: Table, busy: int) -> list[str]:
         why = f"{len(table.failures)} failures are told in the report"
         if busy:
             why += f"; {busy} trials are being worked on by another process: run again when it has finished"
+        if left:
+            why += f"; the budget left {left} trials: run again, to go on with them"
         said.append(f"{missing} of {made['runs']} runs are missing: {why}")
     if made["mixed"]:
         said.append(f"results were made with different {', '.join(made['mixed'])}: see provenance.json")
@@ -83,6 +129,8 @@ def duration(seconds: float) -> str:
     """Return a length of time in two units at most."""
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if seconds == math.inf:
+        return "any time"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 

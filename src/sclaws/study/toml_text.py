@@ -32,7 +32,7 @@ def place(data: Path) -> str:
 def stem(data: Path) -> str:
     """Return what a file or folder is called, without the ending of a file: other dots tell files apart."""
     name = Path(os.path.normpath(Path.cwd() / data)).name
-    return name if data.is_dir() else Path(name.removesuffix(".gz")).stem
+    return name.removesuffix(".zarr") if data.is_dir() else Path(name.removesuffix(".gz")).stem
 
 
 def listing(parts: Sequence[str]) -> str:

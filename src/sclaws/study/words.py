@@ -10,7 +10,7 @@ from typing import Any
 from sclaws.errors import StudyError, did_you_mean
 from sclaws.grid import BLOCK, listed, table, unknown_words
 
-TOP = ("name", "out", "engine", "device", "keep", "grid", "fit", "profiles", *BLOCK)
+TOP = ("name", "out", "engine", "device", "keep", "budget", "grid", "fit", "profiles", *BLOCK)
 HOW = ("criterion", "weights", "loss", "delta", "train", "test", "baseline", "ceiling", "pool")  # as in the verb fit
 FIT = ("law", "x", "y", "by", "where", "target", *HOW)
 KEEP = ("embeddings", "weights")

@@ -19,6 +19,7 @@ from sclaws.grid import Run, Setting, Trial
 from sclaws.plugins import Spec
 from sclaws.protocols import Recipe, View
 from sclaws.split import Parts
+from sclaws.stored import Stored
 from sclaws.view import View as Whole
 
 T = TypeVar("T")
@@ -51,7 +52,9 @@ def _whole(dataset: _Named[Spec]) -> Whole:
     return Whole.of(_checked(dataset.of.build().load(), dataset.of.label))
 
 
-def _checked(adata: Any, label: str) -> anndata.AnnData:
+def _checked(adata: Any, label: str) -> anndata.AnnData | Stored:
+    if isinstance(adata, Stored):  # was checked when it was written
+        return adata
     if not isinstance(adata, anndata.AnnData):
         raise DataError(f"{label}: load returned {type(adata).__name__}; an AnnData is needed")
     if sparse.issparse(adata.X):
@@ -95,7 +98,7 @@ def _scarce(named: _Named[Trial]) -> Scarce:
     for setting in trial.on("values"):
         made = recipe(trial, setting, full.train)
         train, valid = made(train), made(valid)
-    train, valid = train.materialise(), valid.materialise()
+    train, valid = train.in_memory(), valid.in_memory()
     measured = _measure(_axes(trial.levels) | dict(trial.choosing), train, ("rows", "values"))
     train, emptied = _nonempty(train)
     measured["n_emptied"] = float(emptied)
@@ -184,7 +187,7 @@ def _tested(named: _Named[Run]) -> Tested:
     view, share = evaluated(named.of) if named.of.evaluated else (full.test, None)
     for setting in levels:
         view = recipe(trial, setting, full.train)(view)
-    view = view.materialise()
+    view = view.in_memory()
     measured = _measure(_axes(levels), view, ("values",)) | ({} if share is None else {"found": share})
     for setting in trial.on("features"):
         view = recipe(trial, setting, full.train)(view)

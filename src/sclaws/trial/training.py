@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import traceback
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +17,12 @@ from sclaws import provenance
 from sclaws.errors import ModelError
 from sclaws.grid import Run, Trial
 from sclaws.protocols import Failure, Floats, Trained, View
-from sclaws.store import Store
+from sclaws.store import DiskError, Store
 from sclaws.trial import data, fitting, learning, scoring
 from sclaws.trial.fitting import Fitted, Settings
+
+_USED: set[str] = set()  # models and scores that this process has used
+_WARM: set[str] = set()  # and those of them that it had used before: trials trained together share what loading took
 
 
 @dataclass(frozen=True)
@@ -28,37 +33,64 @@ class Item:
     work: tuple[tuple[Trial, tuple[Run, ...]], ...]
     folder: str
     settings: Settings = field(default_factory=Settings)
+    until: float = math.inf  # seconds since the epoch: no trial is begun after it
 
 
 @dataclass
 class Done:
-    """What became of an item: keys trained, scored and failed, and of trials that somebody else is working on."""
+    """What became of an item: keys trained, scored and failed, of trials that somebody else is working on, and of those
+    that were not begun because the time was up.
+
+    ``spent``: seconds of a trial's training, or of a run's score, by key; ``cold``: those among them that their process
+    did for the first time, libraries and data to be loaded. ``seconds``: of the whole item.
+    """
 
     trained: list[str] = field(default_factory=list)
     scored: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    spent: dict[str, float] = field(default_factory=dict)
+    cold: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
     def add(self, other: Done) -> None:
         """Take in what became of another item."""
-        for name in ("trained", "scored", "failed", "busy"):
+        for name in ("trained", "scored", "failed", "busy", "left", "cold"):
             getattr(self, name).extend(getattr(other, name))
+        self.spent |= other.spent
+        self.seconds += other.seconds
+
+    def took(self, key: str, kind: str, seconds: float) -> dict[str, Any]:
+        """Take note of the seconds of a trial or run of a kind, and return them as they stand in its provenance."""
+        self.spent[key] = seconds
+        _USED.add(kind)
+        if first := kind not in _WARM:
+            self.cold.append(key)
+        return {"seconds": seconds} | ({"cold": True} if first else {})
 
 
 def work(item: Item) -> Done:
     """Do what is missing of an item. Every result is stored as soon as it exists; running again does only the rest.
 
     Each trial is leased while it is worked on: what another process, or array job, is doing is left to it. Trials of a
-    model that has ``fit_many`` are trained together, then embedded, scored and stored one by one.
+    model that has ``fit_many`` are trained together, then embedded and stored one by one, and only then scored. When
+    the item's time is up, what was begun is finished and nothing else is begun.
     """
-    store, done = Store.open(Path(item.folder)), Done()
+    started = time.perf_counter()
+    store, done = Store.open(Path(item.folder), new=False), Done()
     for group in _groups(item):
+        if time.time() >= item.until:
+            done.left += [trial.key for trial, _ in group]
+            continue
         with contextlib.ExitStack() as leases:
             mine = [each for each in group if leases.enter_context(store.lease(each[0].key))]
             done.busy += [each[0].key for each in group if each not in mine]
-            fitted = _together(mine, store, item.settings)
+            made = _together(mine, store, item.settings, done)
             for trial, wanted in mine:
-                _one(trial, wanted, store, item.settings, done, fitted.pop(trial.key, None))
+                _one(trial, wanted, store, item.settings, done, made.pop(trial.key, None))
+        _WARM.update(_USED)
+    done.seconds = time.perf_counter() - started
     return done
 
 
@@ -78,11 +110,25 @@ def _shares(trial: Trial) -> bool:
 
 
 def _together(
-    mine: Iterable[tuple[Trial, tuple[Run, ...]]], store: Store, settings: Settings
-) -> dict[str, Fitted | Exception]:
-    """Train those that have to be trained at once, if they are two or more; all are of one model that can."""
-    todo = [trial for trial, wanted in mine if _shares(trial) and must_train(trial, _missing(wanted, store), store)]
-    return fitting.together(todo, store, settings) if len(todo) > 1 else {}
+    mine: Iterable[tuple[Trial, tuple[Run, ...]]], store: Store, settings: Settings, done: Done
+) -> dict[str, Trained | Exception]:
+    """Train those that have to be trained at once, if they are two or more; all are of one model that can.
+
+    All are stored before any is scored: a worker that is lost over a score costs none of the others its training.
+    """
+    todo = [each for each in mine if _shares(each[0]) and must_train(each[0], _missing(each[1], store), store)]
+    if len(todo) < 2:
+        return {}
+    fitted, made = fitting.together([trial for trial, _ in todo], store, settings), dict[str, Trained | Exception]()
+    for trial, wanted in todo:
+        one = fitted.pop(trial.key)
+        try:
+            made[trial.key] = one if isinstance(one, Exception) else _train(trial, wanted, store, settings, done, one)
+        except DiskError:
+            raise
+        except Exception as error:  # it fails when its turn has come, and alone
+            made[trial.key] = error
+    return made
 
 
 def _missing(wanted: Iterable[Run], store: Store) -> list[Run]:
@@ -90,17 +136,21 @@ def _missing(wanted: Iterable[Run], store: Store) -> list[Run]:
 
 
 def _one(
-    trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done, fitted: Fitted | Exception | None
+    trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done, made: Trained | Exception | None
 ) -> None:
     missing = _missing(wanted, store)
-    if not missing and store.has_trial(trial.key):
+    if made is None and not missing and store.has_trial(trial.key):
         return
     try:
-        trained = _model(trial, wanted, missing, store, settings, done, fitted)
+        if isinstance(made, Exception):
+            raise made
+        trained = _model(trial, wanted, missing, store, settings, done) if made is None else made
         for run in missing:
             if run.key not in done.failed and store.run(run.key) is None:
                 _score(run, store, trained, done)
         store.forget_failure(trial.key)
+    except DiskError:
+        raise  # the sweep ends: every other trial would be trained in vain, too
     except Exception as error:  # any trial may fail in any way; the sweep goes on and the failure is told
         store.put_failure(trial.key, asdict(failure(error)))
         done.failed.append(trial.key)
@@ -125,16 +175,13 @@ def _must_ask(trial: Trial, missing: Iterable[Run], store: Store) -> bool:
 
 
 def _model(
-    trial: Trial, wanted: Iterable[Run], missing: list[Run], store: Store, settings: Settings, done: Done,
-    fitted: Fitted | Exception | None,
-) -> Trained | None:  # fmt: skip
+    trial: Trial, wanted: Iterable[Run], missing: list[Run], store: Store, settings: Settings, done: Done
+) -> Trained | None:
     """Return the model if it is needed: trained, or loaded from the store; ``None`` if stored embeddings will do."""
     if store.has_trial(trial.key) and not _must_ask(trial, missing, store):
         return None
     if (folder := store.weights(trial.key)) is None:
-        if isinstance(fitted, Exception):
-            raise fitted
-        return _train(trial, wanted, store, settings, done, fitted or fitting.alone(trial, store, settings))
+        return _train(trial, wanted, store, settings, done, fitting.alone(trial, store, settings))
     trained: Trained = trial.model.build().load(folder)
     there = store.arrays(trial.key)
     absent = {name: run for run in missing if (name := f"embedding-{run.view_key}") not in there}
@@ -170,7 +217,8 @@ def _train(
             "description": trial.describe(),
             "measured": measured,
             "provenance": provenance.here()
-            | {"device": settings.device, "threads": settings.threads, "seconds": seconds}
+            | {"device": settings.device, "threads": settings.threads}
+            | done.took(trial.key, trial.model.use, seconds)
             | {"together": fitted.together}
             | ({"speed": speed} if speed else {}),
         } | ({"history": history} if history else {})
@@ -194,10 +242,14 @@ def embedding(trained: Trained, view: View, label: str) -> Floats:
 
 
 def _score(run: Run, store: Store, trained: Trained | None, done: Done) -> None:
+    started = time.perf_counter()
     try:
-        estimates = scoring.estimates(run, store, trained)
-        store.put_run(run.key, scoring.record(run, estimates) | {"provenance": provenance.here()})
+        record = scoring.record(run, scoring.estimates(run, store, trained))
+        took = done.took(run.key, run.score.use, time.perf_counter() - started)
+        store.put_run(run.key, record | {"provenance": provenance.here() | took})
         done.scored.append(run.key)
+    except DiskError:
+        raise
     except Exception as error:  # a score that cannot be had is told beside the ones that can
         store.put_failure(run.key, asdict(failure(error)))
         done.failed.append(run.key)

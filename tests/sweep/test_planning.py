@@ -2,12 +2,10 @@
 
 import itertools
 
-import numpy as np
-
 from sclaws import grid, sweep
 from sclaws.engines.serial import Serial
 from sclaws.protocols import Failure
-from sclaws.store import Store
+from sclaws.store import Store, leases
 from sclaws.trial import Done, Settings
 
 WORDS = {
@@ -32,10 +30,13 @@ def test_a_plan_counts_and_running_it_leaves_nothing(tmp_path) -> None:
     assert (todo.n_trials, todo.n_runs, todo.to_train, todo.runs_done) == (8, 8, 8, 0)
     assert list(todo.costs) == sorted(todo.costs, reverse=True)
     assert sorted(t.key for item in todo.items for t, _ in item.work) == sorted({r.trial.key for r in grid.runs(WORDS)})
-    spent: list[float] = []
-    done = sweep.run(todo, Serial(), store, lambda cost, done: spent.append(cost))
+    left: list[float] = []
+    done = sweep.run(todo, Serial(), store, lambda seconds, done: left.append(seconds))
     assert (len(done.trained), len(done.scored), done.failed) == (8, 8, [])
-    assert np.isclose(sum(spent), todo.seconds)
+    assert len(left) == len(todo.items)
+    assert left[-1] == 0
+    assert {*done.spent} == {*done.trained, *done.scored}
+    assert done.seconds > sum(done.spent.values()) > 0
     after = planned(store)
     assert (after.items, after.to_train, after.runs_done) == ((), 0, 8)
 
@@ -65,28 +66,51 @@ class Lossy:
 
 def test_a_lost_worker_fails_its_trials_and_running_again_mends_them(tmp_path) -> None:
     store = Store.open(tmp_path / "out")
-    done = sweep.run(planned(store), Lossy(), store, lambda cost, done: None)
+    done = sweep.run(planned(store), Lossy(), store, lambda left, done: None)
     assert len(done.failed) == len(store.failures()) == 8
-    assert sweep.run(planned(store), Serial(), store, lambda cost, done: None) != Done()
+    assert sweep.run(planned(store), Serial(), store, lambda left, done: None) != Done()
     assert store.failures() == {}
+
+
+def test_what_a_lost_machine_held_is_done_once_it_is_given_up(tmp_path, monkeypatch) -> None:
+    """Its lease is there and silent: the first pass leaves the trial alone, the second does it and nothing else."""
+    monkeypatch.setattr(leases, "STALE", 1.0)
+    store = Store.open(tmp_path / "out")
+    todo = planned(store)
+    held = todo.items[0].work[-1][0].key
+    (store.folder / "leases" / f"{held}.lease").write_text("00000000-1-2-abcdef01")
+    spent: list[tuple[float, Done]] = []
+    done = sweep.run(todo, Serial(), store, lambda cost, done: spent.append((cost, done)))
+    assert (len(done.trained), len(set(done.trained)), done.busy) == (8, 8, [])
+    assert [d.trained for _, d in spent if d.busy or held in d.trained][-1] == [held]
+    assert planned(store).items == ()
+
+
+def test_what_others_work_on_is_left_to_them(tmp_path) -> None:
+    store = Store.open(tmp_path / "out")
+    todo = planned(store)
+    with store.lease(held := todo.items[0].work[-1][0].key):
+        done = sweep.run(todo, Serial(), store, lambda cost, done: None)
+    assert (len(done.trained), done.busy) == (7, [held])
 
 
 def test_runs_that_a_lost_worker_left_are_on_record(tmp_path) -> None:
     """Trials that were stored before keep their embeddings; it is the new score that is told as lost."""
     store = Store.open(tmp_path / "out")
-    sweep.run(planned(store), Serial(), store, lambda cost, done: None)
+    sweep.run(planned(store), Serial(), store, lambda left, done: None)
     both = grid.runs(WORDS | {"scores": ["gaussian", "ksg"]})
     todo = sweep.plan(both, store, Settings(), SIZES)
     assert (todo.to_train, sum(todo.lacking.values())) == (0, 8)
-    done = sweep.run(todo, Lossy(), store, lambda cost, done: None)
+    done = sweep.run(todo, Lossy(), store, lambda left, done: None)
     missing = {run.key for run in both if run.score.use == "ksg"}
     assert set(done.failed) == set(store.failures()) == missing
 
 
 def test_trials_that_can_be_trained_at_once_share_a_bundle(tmp_path) -> None:
-    """Cheap trials of a model with ``fit_many`` are joined with each other, not with what has the same cells."""
+    """Cheap trials of a model that ``stacks`` are joined with each other, not with what has the same cells."""
     (tmp_path / "many.py").write_text(
-        "class Many:\n  def __init__(self, size): pass\n  def cost(self, cells, features): return 1.0\n"
+        "class Many:\n  stacks = True\n  def __init__(self, size): pass\n"
+        "  def cost(self, cells, features): return 1.0\n"
         "  def fit(self, train, valid, *, seed): ...\n  def fit_many(self, jobs, *, context): ...\n"
     )
     models = [{"use": "many.py:Many", "size": size} for size in (1, 2, 3)]

@@ -1,31 +1,33 @@
-"""A list of runs x an engine -> a store. Running again does only what is missing."""
+"""What is missing of a list of runs, in bundles of the right size, with what they are expected to take."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import itertools
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sclaws import keys
 from sclaws.grid import Run, Trial
-from sclaws.protocols import Engine, Failure
 from sclaws.store import Store
-from sclaws.trial import Done, Item, Settings, must_train, work
+from sclaws.sweep.pace import Pace
+from sclaws.trial import Item, Settings, must_train
 
-SCORE_SECONDS = 0.2  # what scoring costs, roughly
 BUNDLE_SECONDS = 5.0  # of a CPU: small trials share a bundle until they are worth handing over
 GPU_SECONDS = 500.0  # of a CPU, when a GPU does the work: it needs many small models at once to be kept busy
-Progress = Callable[[float, Done], None]
+_TIMED = 8  # stored runs of a model and score that are read to know how long the score takes
+_TELLING = 0.02  # of a model's work is what calibration aims at: enough to tell, little enough to wait for
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a sweep would do: bundles still to run, counts, and estimates of CPU seconds and bytes.
 
-    ``train`` holds the keys of trials to be trained, ``lacking`` how many runs of each unfinished trial are missing.
+    ``train`` holds the keys of trials to be trained, ``missing`` the runs that each unfinished trial lacks, ``pace``
+    what is known of times.
     """
 
     items: tuple[Item, ...]
@@ -33,8 +35,14 @@ class Plan:
     n_trials: int
     n_runs: int
     train: frozenset[str]
-    lacking: Mapping[str, int]
+    missing: Mapping[str, tuple[Run, ...]]
     megabytes: float
+    pace: Pace
+
+    @functools.cached_property
+    def lacking(self) -> dict[str, int]:
+        """How many runs of each unfinished trial are missing."""
+        return {key: len(runs) for key, runs in self.missing.items()}
 
     @property
     def to_train(self) -> int:
@@ -56,6 +64,10 @@ class Plan:
         """CPU seconds of all items together; divide by the workers for the wall clock."""
         return sum(self.costs)
 
+    def cost(self, item: Item, pace: Pace) -> float:
+        """Return the seconds that an item takes at a pace."""
+        return sum(_cost(trial, trial.key in self.train, self.missing[trial.key], pace) for trial, _ in item.work)
+
 
 def plan(runs: Sequence[Run], store: Store, settings: Settings, sizes: Mapping[str, tuple[int, int]]) -> Plan:
     """Return what is missing. ``sizes`` maps a dataset's label to its (cells, features), for the estimates.
@@ -64,12 +76,12 @@ def plan(runs: Sequence[Run], store: Store, settings: Settings, sizes: Mapping[s
     """
     wanted = by_trial(runs)
     present = store.runs()
-    missing = {key: [run for run in of if run.key not in present] for key, (_, of) in wanted.items()}
-    pending = [key for key in wanted if missing[key] or not store.has_trial(key)]
-    retrain = {key for key in pending if must_train(wanted[key][0], missing[key], store)}
-    pace = _pace(wanted, store, sizes)
-    costs = {key: _cost(wanted[key][0], sizes, pace) if key in retrain else 0.0 for key in pending}
-    costs = {key: cost + SCORE_SECONDS * len(missing[key]) for key, cost in costs.items()}
+    made = {key: record["provenance"] for key in wanted if (record := store.trial(key)) is not None}
+    missing = {key: tuple(run for run in of if run.key not in present) for key, (_, of) in wanted.items()}
+    pending = [key for key in wanted if missing[key] or key not in made]
+    retrain = {key for key in pending if key not in made or must_train(wanted[key][0], missing[key], store)}
+    pace = _measured(wanted, made, present if pending else set(), store, Pace(sizes))
+    costs = {key: _cost(wanted[key][0], key in retrain, missing[key], pace) for key in pending}
     enough = GPU_SECONDS if settings.device.startswith("cuda") else BUNDLE_SECONDS
     bundles = _bundles([wanted[key][0] for key in pending], costs, store, enough)
     items = [Item(name, tuple(wanted[k] for k in of), str(store.folder), settings) for name, of in bundles.items()]
@@ -80,9 +92,29 @@ def plan(runs: Sequence[Run], store: Store, settings: Settings, sizes: Mapping[s
         n_trials=len(wanted),
         n_runs=len(runs),
         train=frozenset(retrain),
-        lacking={key: len(missing[key]) for key in pending},
+        missing={key: missing[key] for key in pending},
         megabytes=sum(_megabytes(wanted[key], sizes) for key in retrain),
+        pace=pace,
     )
+
+
+def calibration(todo: Plan) -> Plan:
+    """Return the part of a plan that tells how long the rest takes: of each model not timed yet its cheapest trial, and
+    one that takes about a fiftieth of its work.
+    """
+    of: dict[str, list[tuple[float, Trial, tuple[Run, ...], Item]]] = defaultdict(list)
+    for item in todo.items:
+        for trial, runs in item.work:
+            if trial.key in todo.train and not todo.pace.knows(trial):
+                of[trial.label].append((todo.pace.training(trial), trial, runs, item))
+    chosen: dict[str, tuple[float, Trial, tuple[Run, ...], Item]] = {}
+    for each in of.values():
+        aim = _TELLING * sum(cost for cost, *_ in each)
+        for one in (min(each, key=lambda e: e[0]), min(each, key=lambda e: abs(math.log(e[0] / aim)))):
+            chosen[one[1].key] = one
+    items = [replace(item, bundle=keys.key([key]), work=((t, runs),)) for key, (_, t, runs, item) in chosen.items()]
+    items.sort(key=lambda item: -todo.cost(item, todo.pace))
+    return replace(todo, items=tuple(items), costs=tuple(todo.cost(item, todo.pace) for item in items))
 
 
 def by_trial(runs: Iterable[Run]) -> dict[str, tuple[Trial, tuple[Run, ...]]]:
@@ -91,34 +123,6 @@ def by_trial(runs: Iterable[Run]) -> dict[str, tuple[Trial, tuple[Run, ...]]]:
     for run in sorted(runs, key=lambda run: (run.view_key, run.key)):
         found[run.trial.key].append(run)
     return {key: (found[key][0].trial, tuple(found[key])) for key in sorted(found)}
-
-
-def run(todo: Plan, engine: Engine, store: Store, progress: Progress) -> Done:
-    """Carry out a plan. ``progress(cost, done)`` is called as items finish; a lost worker fails its item only."""
-    costs = dict(zip((item.bundle for item in todo.items), todo.costs, strict=True))
-    total = Done()
-    for item in todo.items:
-        store.put_bundle(item.bundle, [trial.key for trial, _ in item.work])
-    results = engine.map(work, todo.items)
-    with contextlib.ExitStack() as stack:
-        if hasattr(results, "close"):
-            stack.callback(results.close)  # whatever happens here, workers stop with the loop
-        for item, result in results:
-            done = _lost(item, result, store) if isinstance(result, Failure) else result
-            total.add(done)
-            progress(costs[item.bundle], done)
-    return total
-
-
-def _lost(item: Item, failure: Failure, store: Store) -> Done:
-    """Record as failed what a lost worker left undone: trials, and runs of trials that were stored before."""
-    undone = []
-    for trial, runs in item.work:
-        there = store.has_trial(trial.key)
-        undone += [run.key for run in runs if store.run(run.key) is None] if there else [trial.key]
-    for key in undone:
-        store.put_failure(key, asdict(failure))
-    return Done(failed=undone)
 
 
 def _bundles(pending: list[Trial], costs: Mapping[str, float], store: Store, enough: float) -> dict[str, list[str]]:
@@ -141,7 +145,7 @@ def _bundles(pending: list[Trial], costs: Mapping[str, float], store: Store, eno
 
 def _trained_together(trial: Trial) -> str:
     """Return what trials must have in common to be trained at once, so that they are neighbours; "" for most."""
-    many = hasattr(trial.model.type, "fit_many") and not trial.untrained
+    many = getattr(trial.model.type, "stacks", False) and not trial.untrained
     return keys.key(trial.model.describe()) if many else ""
 
 
@@ -159,35 +163,31 @@ def _chunks(units: list[list[str]], costs: Mapping[str, float], enough: float) -
     return chunks
 
 
-def _size(trial: Trial, sizes: Mapping[str, tuple[int, int]]) -> tuple[float, float]:
-    cells, features = sizes.get(trial.dataset.label, (1000, 1000))
-    levels = {s.name: s.level for s in trial.levels}
-    share = 1 - trial.split.test - trial.split.valid
-    return levels.get("n_cells", cells * share), levels.get("n_genes", features)
+def _cost(trial: Trial, trained: bool, missing: Iterable[Run], pace: Pace) -> float:
+    """Return seconds of one worker for a trial: its training, if it has to be trained, and the scores that it lacks."""
+    return (pace.training(trial) if trained else 0.0) + sum(map(pace.scoring, missing)) + pace.rest
 
 
-def _cost(trial: Trial, sizes: Mapping[str, tuple[int, int]], pace: Mapping[str, float]) -> float:
-    """Return CPU seconds: the model's own estimate, corrected by what its finished trials took."""
-    model = trial.model.build()
-    stated = model.cost(*_size(trial, sizes)) if hasattr(model, "cost") and not trial.untrained else 1.0
-    return max(float(stated) * pace.get(trial.label, 1.0), 0.05)
-
-
-def _pace(
-    wanted: Mapping[str, tuple[Trial, Any]], store: Store, sizes: Mapping[str, tuple[int, int]]
-) -> dict[str, float]:
-    """Return, by model, how much longer finished trials took than the model said."""
-    took: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for key, (trial, _) in wanted.items():
-        if record := store.trial(key):
-            took[trial.label][0] += record["provenance"]["seconds"]
-            took[trial.label][1] += _cost(trial, sizes, {})
-    return {label: actual / stated for label, (actual, stated) in took.items()}
+def _measured(
+    wanted: Mapping[str, tuple[Trial, tuple[Run, ...]]], made: Mapping[str, Mapping[str, Any]], present: set[str],
+    store: Store, pace: Pace,
+) -> Pace:  # fmt: skip
+    """Return the pace of what is stored: of every trial, and of a few runs for each model and score."""
+    for key, how in made.items():
+        pace.trained(wanted[key][0], how["seconds"], cold=how.get("cold", False))
+    timed: Counter[tuple[str, str]] = Counter()
+    for run in (run for _, runs in wanted.values() for run in runs if run.key in present):
+        kind = run.trial.label, run.score.label
+        if timed[kind] < _TIMED and (record := store.run(run.key)) and "seconds" in record["provenance"]:
+            timed[kind] += 1
+            pace.scored(run, record["provenance"]["seconds"], cold=record["provenance"].get("cold", False))
+    return pace
 
 
 def _megabytes(of: tuple[Trial, tuple[Run, ...]], sizes: Mapping[str, tuple[int, int]]) -> float:
     trial, runs = of
     model = trial.model.build()
     dim = next((getattr(model, name) for name in ("dim", "n_latent") if hasattr(model, name)), 16)
-    cells = sizes.get(trial.dataset.label, (1000, 1000))[0] * trial.split.test
+    there = sizes.get(trial.dataset.label, (1000, 1000))[0]
+    cells = there * trial.split.shares(there)[0]
     return float(len({run.view_key for run in runs}) * cells * dim * 4 + 6000 * len(runs)) / 1e6

@@ -1,0 +1,148 @@
+"""Batches from disk: the same counts, every cell and every stretch once an epoch, and networks that learn alike."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sclaws.datasets.simulated_tissue import SimulatedTissue
+from sclaws.errors import ModelError
+from sclaws.ingest import ingest
+from sclaws.models import _streams
+from sclaws.models._batches import Cells, StreamedCells, training_cells
+from sclaws.models.contrastive import Contrastive
+from sclaws.models.masked_autoencoder import MaskedAutoencoder
+from sclaws.models.masked_reconstruction import MaskedReconstruction
+from sclaws.models.scvi import SCVI
+from sclaws.protocols import Job
+from sclaws.stored import Stored
+from sclaws.thinning import Thin
+from sclaws.view import View
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("tissue")
+    SimulatedTissue(n_cells=900, n_genes=50, depth=200).load().write_h5ad(home / "tissue.h5ad")
+    (home / "recipe.toml").write_text('[[file]]\npath = "tissue.h5ad"\ncolumns = { type = "cell_type" }\n')
+    ingest(home / "recipe.toml", home / "tissue.zarr")
+    return home / "tissue.zarr"
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stretches and pools of which there are many."""
+    monkeypatch.setattr(_streams, "STRETCH", 1)  # which is 16 cells, the least
+    monkeypatch.setattr(_streams, "POOL", 4)
+    for cached in (_streams._edges, _streams._epoch, _streams._pool):
+        cached.cache_clear()
+
+
+def parts(folder: Path, *, on_disk: bool) -> tuple[View, View]:
+    view = View.of(Stored(folder)).corrupt(Thin.keep(0.5, 1))
+    train, valid = view.take(np.arange(0, 800)), view.take(np.arange(800, 900)).materialise()
+    return (train if on_disk else train.materialise()), valid
+
+
+# ── the order ────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("n", "batch"), [(800, 64), (801, 37), (10, 3), (16, 16), (2, 5)])
+def test_every_cell_comes_once_an_epoch(n: int, batch: int):
+    steps = -(-3 * n // batch)
+    seen = np.concatenate([_streams.rows(n, 16, batch, 7, step) for step in range(1, steps + 1)])
+    for epoch in range(3):
+        assert sorted(seen[epoch * n : (epoch + 1) * n]) == list(range(n))
+    if n > 20:
+        assert list(seen[:n]) != list(seen[n : 2 * n]) and list(seen[:n]) != sorted(seen[:n])
+
+
+@pytest.mark.usefixtures("small")
+def test_a_batch_mixes_stretches_of_a_pool():
+    batch = _streams.rows(800, 16, 64, 3, 1)
+    assert 2 < len(np.unique(batch // 16)) <= 5  # stretches are of about 16 cells, four a pool
+    assert not (np.diff(batch) == 1).mean() > 0.2
+
+
+@pytest.mark.usefixtures("small")
+def test_every_stretch_is_read_once_an_epoch(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    train, _ = parts(folder, on_disk=True)
+    stream, read = _streams.Stream(train, "test"), Counter()
+    read_rows = View.read
+
+    def counted(self: View, rows: np.ndarray) -> object:
+        read[int(rows[0])] += 1
+        return read_rows(self, rows)
+
+    monkeypatch.setattr(View, "read", counted)
+    for step in range(1, 801 // 32 + 1):
+        stream.ahead(32, 0, step)
+        stream.dense(_streams.rows(800, 16, 32, 0, step))
+    for coming in list(stream._coming.values()):  # of the epoch after it
+        coming.result()
+    assert len(read) == 50 and sum(read.values()) <= 50 + 4
+
+
+@pytest.mark.usefixtures("small")
+def test_a_stream_gives_the_counts_of_its_rows(folder: Path):
+    disk, memory = (parts(folder, on_disk=where)[0] for where in (True, False))
+    genes = np.arange(0, 50, 3)
+    stream, whole = _streams.Stream(disk.choose(genes), "test"), memory.source.adata.X[:, genes].toarray()
+    rows = np.random.default_rng(0).integers(0, 800, 200)
+    np.testing.assert_array_equal(stream.dense(rows), whole[rows])
+    some = np.arange(5, 700, 2)
+    np.testing.assert_array_equal(stream.take(some).dense(np.arange(40)), whole[some[:40]])
+    np.testing.assert_array_equal(np.vstack([b.toarray() for b in stream.blocks()]), whole)
+
+
+def test_cells_of_both_kinds_give_the_same_batches(folder: Path):
+    disk, memory = (parts(folder, on_disk=where)[0] for where in (True, False))
+    both = [_streams.chosen(view, 20, "test") for view in (disk, memory)]
+    np.testing.assert_array_equal(both[0].genes, both[1].genes)
+    np.testing.assert_array_equal(both[0].total, both[1].total)
+    made = [training_cells([each.counts], [each.total], "cpu") for each in both]
+    assert isinstance(made[0], StreamedCells) and isinstance(made[1], Cells)
+    rows = np.array([[3, 799, 3, 120]])
+    for one, other in zip(made[0].batch(rows), made[1].batch(rows), strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+# ── learning ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+NETWORKS = [
+    MaskedAutoencoder(n_genes=30, widths=(16,), dim=4, batch_size=64, max_updates=30),
+    MaskedReconstruction("8x1x2x2", n_genes=16, max_updates=12, batch_size=32),
+    SCVI(n_latent=3, n_hidden=16, n_genes=30, max_updates=30, batch_size=64),
+]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: type(network).__name__)
+def test_a_network_learns_the_same_from_disk_as_from_memory_in_the_same_order(
+    network: MaskedAutoencoder | MaskedReconstruction, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stretch = _streams.Stream(parts(folder, on_disk=True)[0], "test").stretch
+
+    def in_that_order(self: Cells, batch: int, seeds: list[int], step: int) -> np.ndarray:
+        return np.stack(
+            [_streams.rows(n, stretch, batch, s, step) for n, s in zip(self.n.tolist(), seeds, strict=True)]
+        )
+
+    monkeypatch.setattr(Cells, "rows", in_that_order)
+    disk, memory = (network.fit(*parts(folder, on_disk=where), seed=1) for where in (True, False))
+    valid = parts(folder, on_disk=False)[1]
+    np.testing.assert_allclose(disk.embed(valid), memory.embed(valid), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(disk.losses(valid, seed=0), memory.losses(valid, seed=0), rtol=1e-5)
+    np.testing.assert_allclose(disk.baseline_losses(valid, seed=0), memory.baseline_losses(valid, seed=0), rtol=1e-9)
+
+
+def test_several_are_trained_together_from_disk(folder: Path):
+    train, valid = parts(folder, on_disk=True)
+    memory = parts(folder, on_disk=False)[0]
+    jobs = [Job(train, valid, 0), Job(memory, valid, 1)]
+    both, alone = NETWORKS[1].fit_many(jobs), NETWORKS[1].fit(train, valid, seed=0)
+    np.testing.assert_allclose(both[0].embed(valid), alone.embed(valid), rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_whose_batches_are_from_anywhere_says_so(folder: Path):
+    view = View.of(Stored(folder, in_memory_gb=0))
+    with pytest.raises(ModelError, match="contrastive needs its cells in memory, and 800 take more.*in_memory_gb"):
+        Contrastive(label="type").fit(view.take(np.arange(800)), view.take(np.arange(800, 900)).materialise(), seed=0)

@@ -1,0 +1,120 @@
+"""What becomes of items whose worker is lost: nothing but the trial that was the end of it fails."""
+
+from pathlib import Path
+
+import pytest
+
+from sclaws import grid, sweep
+from sclaws.engines.processes import Processes
+from sclaws.protocols import Failure
+from sclaws.store import Store, leases
+from sclaws.trial import Item, work
+
+DEADLY = """
+import os, signal
+import numpy as np
+class Deadly:
+    def __init__(self, size=1): self.size = size
+    def fit(self, train, valid, *, seed):
+        if self.size == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self
+    def embed(self, view): return view.totals[:, None] + np.arange(2)
+"""
+WORDS = {
+    "dataset": {"use": "simulated-tissue", "n_cells": 300, "n_genes": 60},
+    "split": {"test": 0.4, "valid": 0.1},
+    "models": [{"use": "deadly.py:Deadly", "size": size} for size in (1, 2, 3, 4)],
+    "signals": [{"use": "obsm", "key": "protein"}],
+    "scores": ["gaussian"],
+}
+LOST = Failure("WorkerLost", "the worker was killed (signal 9)")
+
+
+class Losing:
+    """An engine that loses its first ``times`` workers before they have begun, and does what comes after."""
+
+    def __init__(self, times: int) -> None:
+        self.times, self.seen = times, []
+
+    def map(self, _, items):
+        for item in items:
+            self.seen.append([trial.key for trial, _ in item.work])
+            self.times -= 1
+            yield item, LOST if self.times >= 0 else work(item)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    return Store.open(tmp_path / "out")
+
+
+def bundle(store: Store, sizes: tuple[int, ...] = (1, 2, 3, 4)) -> Item:
+    """Return one item of the models of these sizes, in this order."""
+    of = {int(run.trial.model.build().size): run for run in grid.runs(WORDS, store.folder.parent)}
+    return Item("a", tuple((of[size].trial, (of[size],)) for size in sizes), str(store.folder))
+
+
+def test_of_a_bundle_only_the_trial_that_killed_its_worker_fails(store) -> None:
+    item = bundle(store)
+    done = sweep.carry_out([item], Processes(workers=1, threads=1), store)
+    one, two, *others = (trial.key for trial, _ in item.work)
+    assert done.failed == [two] == list(store.failures())
+    assert "SIGKILL" in store.failures()[two]["message"]
+    assert sorted(store.trials()) == sorted([one, *others])
+    assert done.trained == others  # the first was stored before its worker died, which could not say so any more
+
+
+def test_a_lost_bundle_is_begun_once_more_in_single_trials(store) -> None:
+    item, told = bundle(store, (1, 3, 4)), []
+    engine = Losing(2)
+    done = sweep.carry_out([item], engine, store, lambda _, done, lost: told.append((lost, list(done.failed))))
+    one, three, four = (trial.key for trial, _ in item.work)
+    assert engine.seen == [[one, three, four], [one], [three], [four]]
+    assert (done.failed, done.trained, done.busy) == ([one], [three, four], [])
+    assert told == [(True, []), (True, [one]), (False, []), (False, [])]
+
+
+def test_a_trial_alone_fails_at_once(store) -> None:
+    item, engine = bundle(store, (3,)), Losing(1)
+    assert sweep.carry_out([item], engine, store).failed == [item.work[0][0].key]
+    assert len(engine.seen) == 1
+
+
+@pytest.mark.parametrize("sizes", [(3,), (1, 3)])
+def test_what_another_process_works_on_does_not_fail_with_the_worker(store, sizes: tuple[int, ...]) -> None:
+    item = bundle(store, sizes)
+    held = item.work[-1][0].key
+    with store.lease(held):
+        done = sweep.carry_out([item], Losing(1), store)
+    assert (done.failed, done.busy, store.failures()) == ([], [held], {})
+    assert len(done.trained) == len(sizes) - 1
+
+
+def test_what_a_lost_machine_held_is_begun_once_more_and_no_oftener(store, monkeypatch) -> None:
+    """Its lease is silent: nobody knows at once that it is dead."""
+    monkeypatch.setattr(leases, "STALE", 0.5)
+    item, engine = bundle(store, (1, 3)), Losing(99)
+    held = item.work[-1][0].key
+    (store.folder / "leases" / f"{held}.lease").write_text("00000000-1-2-abcdef01")
+    done = sweep.carry_out([item], engine, store)
+    assert sorted(done.failed) == sorted(trial.key for trial, _ in item.work)
+    assert [len(keys) for keys in engine.seen] == [2, 1, 1]
+    assert done.busy == []
+
+
+def test_a_lost_trial_keeps_its_time(store) -> None:
+    """What is begun again knows when the budget is spent."""
+    seen = []
+
+    class Once(Losing):
+        def map(self, _, items):
+            for item in items:
+                seen.append(item.until)
+                yield item, LOST
+
+    sweep.carry_out(
+        [item := bundle(store, (1, 3))], Once(9), store, feed=[Item("a", item.work, item.folder, until=5.0)]
+    )
+    assert seen == [5.0] * 3
