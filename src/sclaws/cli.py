@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 from cyclopts import App, Parameter
 
-from sclaws import cli_tables
+from sclaws import cli_tables, interrupts
 from sclaws.errors import SclawsError, StudyError
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def main() -> None:
     and something is left, 130 stopped.
     """
     try:
-        sys.exit(app(sys.argv[1:]))
+        with interrupts.kept():
+            sys.exit(app(sys.argv[1:]))
     except SclawsError as error:
         print(f"sclaws: {error}", file=sys.stderr)
         sys.exit(2)
