@@ -11,8 +11,8 @@ import pytest
 from scipy import sparse
 
 from sclaws.hashing import mix
-from sclaws.models import _bert_architecture, _sentences
-from sclaws.models._sentences import Vocabulary, chosen, places
+from sclaws.models import _bert_architecture, _sentences, _vocabulary
+from sclaws.models._vocabulary import Vocabulary, chosen, places
 from sclaws.models.geneformer import Geneformer
 from sclaws.view import View
 
@@ -219,16 +219,17 @@ def test_ties_go_to_the_models_first_gene_in_any_order_of_the_datas():
     words = vocabulary([9.0, 1.0, 2.0, 1.0, 3.0])
     counts, genes = np.array([1, 2, 4, 5, 6]), np.array([f"g{j}" for j in range(5)])
     for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 0, 1, 3]):
-        ((_, ids, tokens),) = words.sentences(cells(counts[order], genes[order]), 5)
+        ranking = words.of(cells(counts[order], genes[order]), 5)
+        ((_, tokens),) = ranking.blocks()
         assert tokens.ids.tolist() == [5, 3, 4, 6, 2]
         of = cells(counts, genes).feature_ids
-        np.testing.assert_array_equal(ids[tokens.ids], of[[3, 1, 2, 4, 0]])
+        np.testing.assert_array_equal(ranking.genes[tokens.ids], of[[3, 1, 2, 4, 0]])
 
 
 def test_genes_without_token_or_median_or_in_other_data_alone_are_passed_over():
     words = vocabulary([1.0, np.nan, 1.0, 1.0], ids=[2, 3, -1, 4])
     view = cells([[7, 5, 9, 8, 3], [0, 4, 4, 4, 0]], ["g0", "g1", "g2", "other", "g3"])
-    ((_, _, tokens),) = words.sentences(view, 5)
+    ((_, tokens),) = words.of(view, 5).blocks()
     assert tokens.ids.tolist() == [2, 4]
     assert tokens.lengths.tolist() == [2, 0]
 
@@ -307,14 +308,14 @@ def test_places_and_chosen_by_hand():
 
 
 def test_a_piece_of_the_sentences(trained, train):
-    whole = _sentences.read(trained.words, train, CONTEXT)
+    whole = _vocabulary.read(trained.words.of(train, CONTEXT))
     found = sentences(train, train)
     rows = np.array([7, 3, 3, 250])
     piece = whole.piece(rows)
     np.testing.assert_array_equal(piece.ids, np.concatenate([found[i] for i in rows]))
     np.testing.assert_array_equal(piece.cells, train.cell_ids[rows])
     np.testing.assert_array_equal(piece.genes[piece.ids], train.feature_ids[piece.ids - 2])
-    assert _sentences.read(trained.words, train.take(np.arange(0)), CONTEXT).tokens.lengths.shape == (0,)
+    assert _vocabulary.read(trained.words.of(train.take(np.arange(0)), CONTEXT)).lengths.shape == (0,)
 
 
 @pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="no CUDA device")

@@ -11,7 +11,9 @@ from sclaws.errors import ModelError
 from sclaws.ingest import ingest
 from sclaws.models import _streams
 from sclaws.models._batches import Cells, StreamedCells, training_cells
+from sclaws.models._vocabulary import Sentences, StreamedSentences, sentences
 from sclaws.models.contrastive import Contrastive
+from sclaws.models.geneformer import Geneformer, vocabulary
 from sclaws.models.masked_autoencoder import MaskedAutoencoder
 from sclaws.models.masked_reconstruction import MaskedReconstruction
 from sclaws.models.scvi import SCVI
@@ -76,9 +78,8 @@ def test_every_stretch_is_read_once_an_epoch(folder: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(View, "read", counted)
     for step in range(1, 801 // 32 + 1):
-        stream.ahead(32, 0, step)
-        stream.dense(_streams.rows(800, 16, 32, 0, step))
-    for coming in list(stream._coming.values()):  # of the epoch after it
+        stream.dense(stream.stretches.rows(32, 0, step))
+    for coming in list(stream.stretches._coming.values()):  # of the epoch after it
         coming.result()
     assert len(read) == 50 and sum(read.values()) <= 50 + 4
 
@@ -107,11 +108,38 @@ def test_cells_of_both_kinds_give_the_same_batches(folder: Path):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.mark.usefixtures("small")
+def test_sentences_from_disk_are_those_of_memory(folder: Path):
+    disk, memory = (parts(folder, on_disk=where)[0] for where in (True, False))
+    words = vocabulary(memory)
+    made = [sentences(words, view, 12) for view in (disk, memory)]
+    assert isinstance(made[0], StreamedSentences) and isinstance(made[1], Sentences)
+    rows = np.random.default_rng(1).integers(0, 800, 300)
+    for streamed, held in (made, [each.with_tokens() for each in made]):
+        np.testing.assert_array_equal(streamed.lengths, held.lengths)
+        np.testing.assert_array_equal(streamed.occurrences(60), held.occurrences(60))
+        for one, other in zip(vars(streamed.piece(rows)).values(), vars(held.piece(rows)).values(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("small")
+def test_cells_without_a_token_are_left_out_of_what_is_streamed(folder: Path):
+    disk, memory = (parts(folder, on_disk=where)[0].choose(np.arange(2)) for where in (True, False))
+    words = vocabulary(memory)
+    streamed, held = (sentences(words, view, 12) for view in (disk, memory))
+    assert 0 < (streamed.lengths == 0).sum() < 800
+    streamed, held = streamed.with_tokens(), held.with_tokens()
+    np.testing.assert_array_equal(streamed.cells, held.cells)
+    rows = streamed.rows(64, 0, 1)
+    np.testing.assert_array_equal(streamed.piece(rows).ids, held.piece(rows).ids)
+
+
 # ── learning ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 NETWORKS = [
     MaskedAutoencoder(n_genes=30, widths=(16,), dim=4, batch_size=64, max_updates=30),
     MaskedReconstruction("8x1x2x2", n_genes=16, max_updates=12, batch_size=32),
     SCVI(n_latent=3, n_hidden=16, n_genes=30, max_updates=30, batch_size=64),
+    Geneformer("16x1x2x2", context=24, max_updates=12),
 ]
 
 
@@ -119,14 +147,18 @@ NETWORKS = [
 def test_a_network_learns_the_same_from_disk_as_from_memory_in_the_same_order(
     network: MaskedAutoencoder | MaskedReconstruction, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    stretch = _streams.Stream(parts(folder, on_disk=True)[0], "test").stretch
+    stretch = _streams.Stream(parts(folder, on_disk=True)[0], "test").stretches.stretch
 
     def in_that_order(self: Cells, batch: int, seeds: list[int], step: int) -> np.ndarray:
         return np.stack(
             [_streams.rows(n, stretch, batch, s, step) for n, s in zip(self.n.tolist(), seeds, strict=True)]
         )
 
+    def sentences_in_that_order(self: Sentences, batch: int, seed: int, step: int) -> np.ndarray:
+        return _streams.rows(len(self.cells), stretch, batch, seed, step)
+
     monkeypatch.setattr(Cells, "rows", in_that_order)
+    monkeypatch.setattr(Sentences, "rows", sentences_in_that_order)
     disk, memory = (network.fit(*parts(folder, on_disk=where), seed=1) for where in (True, False))
     valid = parts(folder, on_disk=False)[1]
     np.testing.assert_allclose(disk.embed(valid), memory.embed(valid), rtol=1e-4, atol=1e-5)

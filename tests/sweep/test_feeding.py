@@ -101,21 +101,22 @@ class Simulated:
         return done
 
 
-def ran(engine: Simulated, folder: Path, budget: Budget | None = None) -> tuple[list[tuple[float, float]], Done]:
-    """Return (passed, predicted left) at every item's end, in seconds, and what became of it all."""
+def ran(engine: Simulated, folder: Path, budget: Budget | None = None) -> tuple[list[tuple[float, ...]], Done]:
+    """Return (passed, predicted left, work) at every item's end, in seconds, and what became of it all."""
     began, said = engine.now, []
-    store = Store.open(folder / "out")
-    done = sweep.run(
-        engine.todo, engine, store, lambda left, _: said.append((engine.now - began, left)), budget, engine.clock
-    )
+
+    def tell(left: float, done: Done) -> None:
+        said.append((engine.now - began, left, (said[-1][2] if said else 0.0) + done.seconds))
+
+    done = sweep.run(engine.todo, engine, Store.open(folder / "out"), tell, budget, engine.clock)
     return said, done
 
 
-def errors(said: list[tuple[float, float]]) -> dict[float, float]:
-    """Return predicted over actual time left at 10, 25 and 50 % of all time."""
-    whole = said[-1][0]
-    at = {share: next(each for each in said if each[0] >= share * whole) for share in (0.1, 0.25, 0.5)}
-    return {share: left / (whole - passed) for share, (passed, left) in at.items()}
+def errors(said: list[tuple[float, ...]]) -> dict[float, float]:
+    """Return predicted over actual time left when 10, 25 and 50 % of the work have come back."""
+    whole, work = said[-1][0], said[-1][2]
+    at = {share: next(each for each in said if each[2] >= share * work) for share in (0.1, 0.25, 0.5)}
+    return {share: left / (whole - passed) for share, (passed, left, _) in at.items()}
 
 
 THREE = [{"first": 0.3, "each": 1e-4}, {"first": 10, "each": 0.01}, {"first": 2, "each": 0.004}]
@@ -135,7 +136,7 @@ def test_time_left_is_right_within_half_after_a_tenth(tmp_path, monkeypatch) -> 
     """For models whose costs are wrong in ways of their own, with spread, a slow first trial, and 1, 2 or 8 workers."""
     monkeypatch.setattr(Store, "put_bundle", lambda *_: None)  # nothing is to be resumed here
     todo, found = planned(tmp_path, THREE), []
-    for wrong, workers, seed in itertools.product(WRONG, (1, 2, 8), range(2)):
+    for wrong, workers, seed in itertools.product(WRONG, (1, 2, 8), range(3)):
         fresh = replace(todo, pace=sweep.Pace(SIZES))
         truth = dict(zip(LABELS, wrong, strict=True))
         engine = Simulated(fresh, workers, truth, spread=0.2, start=5.0, seed=seed)

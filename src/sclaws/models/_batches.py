@@ -12,7 +12,7 @@ from scipy import sparse
 
 from sclaws.counts import TARGET
 from sclaws.hashing import mix
-from sclaws.models import _streams, _training
+from sclaws.models import _training
 from sclaws.models._streams import Counts, Stream
 from sclaws.protocols import Ids, Ints
 
@@ -91,14 +91,7 @@ class StreamedCells:
 
     def rows(self, batch: int, seeds: Sequence[int], step: int) -> Ints:
         """Return the (M, batch) cells of each model at a step, in an order that reads what is on disk once an epoch."""
-        for stream, seed in zip(self.streams, seeds, strict=True):
-            stream.ahead(batch, seed, step)
-        return np.stack(
-            [
-                _streams.rows(s.shape[0], s.stretch, batch, seed, step)
-                for s, seed in zip(self.streams, seeds, strict=True)
-            ]
-        )
+        return np.stack([s.stretches.rows(batch, seed, step) for s, seed in zip(self.streams, seeds, strict=True)])
 
     def batch(self, rows: Ints) -> tuple[Any, Any]:
         """Return counts (M, B, genes) and totals (M, B) of each model's own ``rows`` (M, B)."""

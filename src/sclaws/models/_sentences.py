@@ -15,20 +15,16 @@ from numpy.typing import NDArray
 
 from sclaws.heads import PUBLISHED, Recipe
 from sclaws.models import _adapting, _bert, _crossentropy, _encoder, _flops, _saved, _stack, _training
-from sclaws.models._batches import hidden_entries
 from sclaws.models._bert_architecture import Config
 from sclaws.models._encoder import Drop, keep
-from sclaws.models._normalise import checked
 from sclaws.models._packing import Packing, ragged
 from sclaws.models._stack import Arrays, Shape, Weights
-from sclaws.models._tokens import Tokens, rank
-from sclaws.protocols import Context, Floats, Ids, Ints, View
+from sclaws.models._vocabulary import MASK, NAME, Piece, Sentences, Vocabulary, chosen, places, read
+from sclaws.protocols import Context, Floats, Ints, View
 
-NAME = "geneformer"
 # Of paper C (DenAdel et al., after Theodoris et al. 2023), whose head is linear, and who go once through the cells: of
 # a thousand cells that is 56 steps, so here early stopping says when it is enough.
 FINE_TUNING = Recipe(rate=2.10031e-4, rate_below=2.10031e-4, batch=18, epochs=50, weight_decay=0.233414, warmup=1000)
-MASK = 0.15  # the share of tokens that is hidden
 _BLOCK = 2**14  # tokens looked at together when nothing is learned
 
 
@@ -58,41 +54,6 @@ def foretell(weights: Weights, config: Config, ids: Any, places: Any, packing: P
     x = _encoder.linear(x, weights["transform.weight"], weights["transform.bias"])
     x = _encoder.activate(x, config.activation)
     return _encoder.norm(x, weights["transform_norm.weight"], weights["transform_norm.bias"], config.epsilon)
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Which gene has which token: ``ids`` (p,), -1 for none, and ``medians`` (p,), of ``features`` (p,)."""
-
-    features: pd.Index
-    ids: NDArray[np.int32]
-    medians: NDArray[np.float64]
-    mask: int = 1
-    pad: int = 0
-
-    def known(self, view: View) -> float:
-        """Return the share of the genes with tokens that are in a view."""
-        here = self.features[(self.ids >= 0) & np.isfinite(self.medians)].isin(view.feature_names)
-        return float(here.mean()) if len(here) else 0.0
-
-    def sentences(self, view: View, context: int) -> Iterator[tuple[Ids, NDArray[Any], Tokens]]:
-        """Yield the ids of cells, of the tokens' genes (by token) and the ranked tokens of a few cells at a time.
-
-        Genes that the model does not know have no token, and ties go to the gene that it has first, whatever the order
-        of the view's. ``ModelError`` where the values are no counts.
-        """
-        place = view.feature_names.get_indexer(self.features)
-        there = np.flatnonzero((place >= 0) & (self.ids >= 0) & np.isfinite(self.medians))
-        at = place[there]
-        if (np.diff(at) < 0).any():
-            view, at = view.choose(at), np.arange(len(at))
-        ids, medians = np.full(view.n_vars, -1, dtype=np.int32), np.full(view.n_vars, np.nan)
-        ids[at], medians[at] = self.ids[there], self.medians[there]
-        genes = np.zeros(int(self.ids.max(initial=0)) + 1, dtype=np.uint64)
-        genes[ids[at]] = view.feature_ids[at]
-        for block in view.batches():
-            counts = checked(block.values, NAME)
-            yield block.cell_ids, genes, rank(counts, medians, context=context, ids=ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,10 +126,11 @@ class TrainedGeneformer:
 
         with _training.quiet(self.context, NAME), torch.no_grad():
             weights = _stack.stacked([self.weights], self.context.device)
-            for cells, genes, found in self.words.sentences(view, self.config.context):
+            ranking = self.words.of(view, self.config.context)
+            for cells, found in ranking.blocks():
                 for some in _slices(found.lengths):
                     ids = found.ids[found.starts[some.start] : found.starts[some.stop]].astype(np.int64)
-                    yield weights, Piece(cells[some], genes, ids, found.lengths[some])
+                    yield weights, Piece(cells[some], ranking.genes, ids, found.lengths[some])
 
     def adapt(self, view: View, y: Ints, *, seed: int, frozen: bool) -> _adapting.AdaptedNetwork:
         """Return a copy with a classifier on the means over tokens; see ``protocols.Adapted``.
@@ -181,7 +143,7 @@ class TrainedGeneformer:
             weight.requires_grad_(not name.startswith(first))
 
         def pieces(cells: View) -> Callable[[Ints], Piece]:
-            return read(self.words, cells, self.config.context).piece
+            return read(self.words.of(cells, self.config.context)).piece
 
         def means(own: Weights, piece: Piece) -> Any:
             return _pooled(own, self.config, self.layer, piece, self.context.device)
@@ -202,72 +164,6 @@ class TrainedGeneformer:
         _saved.write(folder, NAME, words.features, frequency=self.frequency, **own)
 
 
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """Sentences of n cells: ``cells`` (n,) ids, ``genes`` the gene id of each token, ``ids`` (T,), ``lengths`` (n,)."""
-
-    cells: Ids
-    genes: Ids
-    ids: Ints
-    lengths: Ints
-
-    @property
-    def owner(self) -> Ints:
-        """(T,) which cell a token belongs to."""
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
-
-    def hidden(self, seed: int) -> NDArray[np.bool_]:
-        """Return the (T,) tokens that are hidden when nothing is learned: at least one of every cell that has any."""
-        return hidden_entries(self.cells, self.owner, self.genes[self.ids], seed, MASK)
-
-    def averaged(self, values: NDArray[Any], hide: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the (n,) means over each cell's hidden tokens, 0 where there are none."""
-        owner, n = self.owner[hide], len(self.lengths)
-        return np.bincount(owner, weights=values, minlength=n) / np.maximum(np.bincount(owner, minlength=n), 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Sentences:
-    """All cells of a model: their ids, ranked tokens, and the gene id of each token."""
-
-    cells: Ids
-    genes: Ids
-    tokens: Tokens
-
-    def piece(self, rows: Ints) -> Piece:
-        """Return some of the cells."""
-        lengths = self.tokens.lengths[rows]
-        at = np.repeat(self.tokens.starts[rows] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-        return Piece(self.cells[rows], self.genes, self.tokens.ids[at].astype(np.int64), lengths)
-
-
-def read(words: Vocabulary, view: View, context: int) -> Sentences:
-    """Return the sentences of a view; memory grows with its tokens."""
-    parts = list(words.sentences(view, context))
-    if not parts:
-        return Sentences(
-            np.empty(0, np.uint64), np.empty(0, np.uint64), Tokens(np.empty(0, np.int32), np.zeros(1, np.int64))
-        )
-    lengths = np.concatenate([found.lengths for _, _, found in parts])
-    ids = np.concatenate([found.ids for _, _, found in parts])
-    return Sentences(np.concatenate([c for c, _, _ in parts]), parts[0][1], Tokens(ids, np.r_[0, np.cumsum(lengths)]))
-
-
-def places(lengths: Ints) -> Ints:
-    """Return the (T,) place of every token in its own sentence, of cells of ``lengths`` one after another."""
-    ends = np.cumsum(lengths)
-    return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-
-
-def chosen(hide: NDArray[np.bool_], lengths: Ints) -> Ints:
-    """Return (n, K) places of each cell's hidden tokens, -1 where it has fewer than K; ``hide`` is (T,)."""
-    owner = np.repeat(np.arange(len(lengths)), lengths)[hide]
-    number = np.bincount(owner, minlength=len(lengths))
-    out = np.full((len(lengths), int(number.max(initial=0))), -1, dtype=np.int64)
-    out[owner, np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number)] = places(lengths)[hide]
-    return out
-
-
 def flops(config: Config, lengths: Ints) -> float:
     """Return the operations of one forward pass over cells of ``lengths`` (n,) tokens, 15 % of them foretold."""
     asked = MASK * np.asarray(lengths, dtype=np.float64)
@@ -278,7 +174,7 @@ def flops(config: Config, lengths: Ints) -> float:
 def mean_nats(weights: Weights, config: Config, mask: int, cells: Sentences, seed: int, device: str) -> float | None:
     """Return the mean over cells of -log P of their hidden tokens, the same ones each time; ``None`` without any."""
     sums, number = 0.0, 0
-    for some in _slices(cells.tokens.lengths):
+    for some in _slices(cells.lengths):
         piece = cells.piece(np.arange(some.start, some.stop))
         hide = piece.hidden(seed)
         means = piece.averaged(_nats(weights, config, mask, piece, hide, device), hide)

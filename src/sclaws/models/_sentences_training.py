@@ -26,10 +26,21 @@ from sclaws.models import (
 )
 from sclaws.models._bert_architecture import Config
 from sclaws.models._packing import ragged
-from sclaws.models._sentences import MASK, NAME, Piece, Sentences, TrainedGeneformer, Vocabulary, chosen, places, read
+from sclaws.models._sentences import TrainedGeneformer
 from sclaws.models._stack import Arrays, Weights
-from sclaws.models._tokens import Tokens
 from sclaws.models._training import Schedule, State
+from sclaws.models._vocabulary import (
+    MASK,
+    NAME,
+    Cells,
+    Piece,
+    Sentences,
+    Vocabulary,
+    chosen,
+    places,
+    read,
+    sentences,
+)
 from sclaws.protocols import Context, Ints, Job
 
 _VALIDATION = 1000  # cells at most that decide when to stop
@@ -46,7 +57,7 @@ class Data:
 
     config: Config
     words: Vocabulary
-    train: Sentences
+    train: Cells
     valid: Sentences
     seed: int
     start: Arrays | None = None
@@ -55,7 +66,7 @@ class Data:
     @property
     def frequency(self) -> NDArray[np.float64]:
         """(vocabulary,) share of each token in the training sentences, half a token added to each."""
-        seen = np.bincount(self.train.tokens.ids, minlength=self.config.vocabulary) + _UNSEEN
+        seen = self.train.occurrences(self.config.vocabulary) + _UNSEEN
         return seen / seen.sum()
 
 
@@ -68,13 +79,11 @@ def schedule(plan: Schedule, updates: int, lr: float | None, batch: int | None) 
 def prepared(config: Config, words: Vocabulary, job: Job, start: Arrays | None = None) -> Data:
     """Return what a job trains on; raise ``ModelError`` for cells without tokens."""
     valid = job.valid.take(np.sort(ranked(job.valid.cell_ids, job.seed)[:_VALIDATION]))
-    train = read(words, job.train, config.context)
-    some = np.flatnonzero(train.tokens.lengths)
-    if len(some) < 2:
-        raise ModelError(f"{NAME}: {len(some)} training cells have a gene with a token; 2 are needed")
-    starts = np.r_[0, np.cumsum(train.tokens.lengths[some])]  # the cells that go have no tokens: nothing is copied
-    train = Sentences(train.cells[some], train.genes, Tokens(train.tokens.ids, starts))
-    return Data(config, words, train, read(words, valid, config.context), job.seed, start, words.known(job.train))
+    train = sentences(words, job.train, config.context).with_tokens()
+    if (some := len(train.cells)) < 2:
+        raise ModelError(f"{NAME}: {some} training cells have a gene with a token; 2 are needed")
+    held = read(words.of(valid, config.context))
+    return Data(config, words, train, held, job.seed, start, words.known(job.train))
 
 
 def _groups(data: Mapping[int, Data], schedules: Mapping[int, Schedule], device: str) -> list[list[int]]:
@@ -82,7 +91,7 @@ def _groups(data: Mapping[int, Data], schedules: Mapping[int, Schedule], device:
     found = []
     for config, schedule in dict.fromkeys((d.config, schedules[i]) for i, d in data.items()):
         same = [i for i, d in data.items() if (d.config, schedules[i]) == (config, schedule)]
-        longest = max(float(data[i].train.tokens.lengths.mean()) for i in same)
+        longest = max(float(data[i].train.lengths.mean()) for i in same)
         most = max(int(_TOGETHER[device.split(":")[0]] // (schedule.batch * longest * config.width)), 1)
         found += [same[first : first + most] for first in range(0, len(same), most)]
     return found
@@ -126,7 +135,7 @@ def train(
     seeds, n = [d.seed for d in data], [len(d.train.cells) for d in data]
 
     def loss(step: int) -> Any:
-        own = [d.train.piece(_training.rows(k, schedule.batch, d.seed, step)) for d, k in zip(data, n, strict=True)]
+        own = [d.train.piece(d.train.rows(schedule.batch, d.seed, step)) for d in data]
         random = _training.Random(seeds, step, device)
         hide, shown = zip(*(_hidden(p, d, step) for p, d in zip(own, data, strict=True)), strict=True)
         batch = Batch(own, shown, hide, device)
@@ -139,7 +148,7 @@ def train(
     def judge(step: int) -> Any:
         return _validation(data, weights, precision, device, step)
 
-    values = _checkpoint.fingerprint(a for d in data for a in (d.train.tokens.ids, d.train.tokens.starts))
+    values = _checkpoint.fingerprint(a for d in data for a in d.train.values())
     run = {"model": describe, "seeds": seeds, "cells": n, "vocabulary": config.vocabulary, "values": values}
     state = _training.train(weights, loss, judge, schedule, context, run)
     trained = [finished(d, _stack.arrays(weights, m), layer, context) for m, d in enumerate(data)]
@@ -226,8 +235,8 @@ def load(folder: Path, layer: int) -> TrainedGeneformer:
 
 def _with_record(trained: TrainedGeneformer, data: Data, state: State, m: int, schedule: Schedule) -> TrainedGeneformer:
     """Return the model with its cost, speed and learning curve."""
-    curve = _training.curve(state, m, schedule.rate, judged=bool(data.valid.tokens.lengths.any()))
-    lengths = data.train.tokens.lengths
+    curve = _training.curve(state, m, schedule.rate, judged=bool(data.valid.lengths.any()))
+    lengths = data.train.lengths
     flop = _flops.TRAINING * _sentences.flops(trained.config, lengths) / len(lengths)
     speed = _training.speed(state, float(lengths.mean()), flop, trained.context.device)
     return replace(trained, train_flops=flop * curve[-1]["cells"], history=curve, speed=speed)

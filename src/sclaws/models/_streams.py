@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numba import njit
@@ -20,61 +20,75 @@ from scipy import sparse
 
 from sclaws.models import _normalise
 from sclaws.models._normalise import checked, count_blocks, read_counts, totals, variable_genes
-from sclaws.protocols import Ints, View
+from sclaws.protocols import Block, Ints, View
 from sclaws.tallies import tallied
 from sclaws.view import View as Whole
 
 STRETCH = 2**19  # non-zeros that are read together, eight chunks: a few hundred cells, or some thousand
 POOL = 8  # stretches whose cells are mixed
 HELD = 3 * POOL * STRETCH  # non-zeros of a model that are in memory
+Made = TypeVar("Made")
 
 
-class Stream:
-    """The (n, g) counts of a view, read by stretches of ``stretch`` cells; ``dense(rows)`` gives some of them.
+class Stretches(Generic[Made]):
+    """A view on disk by stretches of neighbouring cells, each made into what a model needs when it is first asked for.
 
-    The stretches of two pools are kept, so that rows in the order of :func:`rows` are read once an epoch, and those of
-    the next pool are read while this one is used (:meth:`ahead`). Memory: three pools, of 4 million non-zeros each.
+    Those of two pools are kept, so that rows in the order of :meth:`rows` are read once an epoch, and those of the next
+    pool are read while this one is used. Memory: three pools, of 4 million non-zeros each.
     """
 
-    def __init__(self, view: View, model: str) -> None:
+    def __init__(self, view: View, make: Callable[[Block], Made]) -> None:
         assert isinstance(view, Whole)  # none other is on disk
-        self.view, self._model = view, model
-        self.shape = (view.n_obs, view.n_vars)
+        self.view, self._make = view, make
         self.stretch = int(np.clip(STRETCH // max(view.source.adata.X.non_zeros, 1), 16, 2**14))  # type: ignore[union-attr]
         self._edges = _edges(view.n_obs, self.stretch)
-        self._held: OrderedDict[int, sparse.csr_matrix] = OrderedDict()
+        self._held: OrderedDict[int, Made] = OrderedDict()
         self._coming: dict[int, Future[Any]] = {}
         self._thread = ThreadPoolExecutor(1)
 
-    def dense(self, rows: Ints) -> NDArray[np.float32]:
-        """Return the (B, g) counts of these cells."""
-        out = np.zeros((len(rows), self.shape[1]), dtype=np.float32)
+    def rows(self, batch: int, seed: int, step: int) -> Ints:
+        """Return the (batch,) cells of a step, and begin to read the pool after theirs."""
+        for number in _next_pool(self.view.n_obs, self.stretch, seed, step * batch - 1):
+            if number not in self._held and number not in self._coming:
+                self._coming[number] = self._thread.submit(self.view.read, self._cells(number))
+        return rows(self.view.n_obs, self.stretch, batch, seed, step)
+
+    def parts(self, rows: Ints) -> Iterator[tuple[Made, Ints, Ints]]:
+        """Yield each stretch that has some of the rows: what it was made into, which of its cells, and their places."""
         stretches = np.searchsorted(self._edges, rows, side="right") - 1
         order = np.argsort(stretches, kind="stable")
         for mine in np.split(order, np.flatnonzero(np.diff(stretches[order])) + 1):
             number = int(stretches[mine[0]])
-            counts = self._stretch(number)
-            _fill(counts.data, counts.indices, counts.indptr, rows[mine] - self._edges[number], mine, out)
-        return out
-
-    def ahead(self, batch: int, seed: int, step: int) -> None:
-        """Begin to read the pool after the one that a step of :func:`rows` is in."""
-        for number in _next_pool(self.shape[0], self.stretch, seed, step * batch - 1):
-            if number not in self._held and number not in self._coming:
-                self._coming[number] = self._thread.submit(self.view.read, self._cells(number))
+            yield self._stretch(number), rows[mine] - self._edges[number], mine
 
     def _cells(self, number: int) -> Ints:
         return self.view.rows[self._edges[number] : self._edges[number + 1]]
 
-    def _stretch(self, number: int) -> sparse.csr_matrix:
+    def _stretch(self, number: int) -> Made:
         if number not in self._held:
             rows = self._cells(number)
             read = self._coming.pop(number).result() if number in self._coming else self.view.read(rows)
-            self._held[number] = checked(self.view.block(rows, read).values, self._model)
+            self._held[number] = self._make(self.view.block(rows, read))
             if len(self._held) > 2 * POOL:
                 self._held.popitem(last=False)
         self._held.move_to_end(number)
         return self._held[number]
+
+
+class Stream:
+    """The (n, g) counts of a view on disk: ``dense(rows)`` gives some of them. Memory is that of its stretches."""
+
+    def __init__(self, view: View, model: str) -> None:
+        self.view, self._model = view, model
+        self.shape = (view.n_obs, view.n_vars)
+        self.stretches = Stretches(view, lambda block: checked(block.values, model))
+
+    def dense(self, rows: Ints) -> NDArray[np.float32]:
+        """Return the (B, g) counts of these cells."""
+        out = np.zeros((len(rows), self.shape[1]), dtype=np.float32)
+        for counts, mine, places in self.stretches.parts(rows):
+            _fill(counts.data, counts.indices, counts.indptr, mine, places, out)
+        return out
 
     def take(self, rows: Ints) -> Stream:
         """Return the stream of these cells, in the order of the view."""
@@ -139,10 +153,12 @@ def in_memory(counts: Counts, model: str) -> sparse.csr_matrix:
 
 def values(counts: Counts) -> tuple[NDArray[Any], ...]:
     """Return arrays that change with the counts, for a checksum: themselves, or what they are made from."""
-    if isinstance(counts, Stream):
-        made = np.frombuffer(repr(counts.view.applied).encode(), dtype=np.uint8)
-        return counts.view.cell_ids, counts.view.feature_ids, made
-    return counts.indices, counts.data
+    return made_from(counts.view) if isinstance(counts, Stream) else (counts.indices, counts.data)
+
+
+def made_from(view: View) -> tuple[NDArray[Any], ...]:
+    """Return arrays that change with the values of a view, which is not walked for it."""
+    return view.cell_ids, view.feature_ids, np.frombuffer(repr(view.applied).encode(), dtype=np.uint8)
 
 
 # ── the order of an epoch ────────────────────────────────────────────────────────────────────────────────────────────

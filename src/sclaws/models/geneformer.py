@@ -16,9 +16,10 @@ from sclaws.models import _sentences_training as training
 from sclaws.models._bert_architecture import Config
 from sclaws.models._medians import medians
 from sclaws.models._normalise import count_blocks
-from sclaws.models._sentences import NAME, TrainedGeneformer, Vocabulary
+from sclaws.models._sentences import TrainedGeneformer
 from sclaws.models._tokens import FIRST
 from sclaws.models._training import Schedule
+from sclaws.models._vocabulary import NAME, Vocabulary
 from sclaws.protocols import Context, Job, View
 
 _CONTEXT = Context(Path())

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Literal
 from sclaws.errors import ModelError, PluginError
 from sclaws.models import _bert, _training
 from sclaws.models import _sentences_training as training
-from sclaws.models._sentences import TrainedGeneformer, Vocabulary
+from sclaws.models._sentences import TrainedGeneformer
 from sclaws.models._training import Schedule
+from sclaws.models._vocabulary import Vocabulary
 from sclaws.protocols import Context, Job, View
 
 NAME = "geneformer-checkpoint"
