@@ -142,6 +142,26 @@ def epoch(folder: Path) -> int:
     return train.n_obs
 
 
+def sentences(folder: Path) -> int:
+    """One epoch of a small Geneformer-type model (context 64, batches of 512), with medians and lengths before it."""
+    from sclaws.models.geneformer import Geneformer
+
+    train, valid = parts(folder)
+    Geneformer("16x1x2x2", context=64, batch_size=512, max_updates=train.n_obs // 512).fit(train, valid, seed=0)
+    return train.n_obs
+
+
+def contrasted(folder: Path) -> int:
+    """As many cells as there are for the contrastive model (750 genes, batches of 512 in equal shares of types)."""
+    from sclaws.models.contrastive import Contrastive
+
+    train, valid = parts(folder)
+    Contrastive(
+        label="type", widths=(128,), dim=16, n_genes=750, batch_size=512, max_updates=train.n_obs // 512, patience=10**6
+    ).fit(train, valid, seed=0)
+    return train.n_obs
+
+
 # ── reading alone ────────────────────────────────────────────────────────────────────────────────────────────────────
 Batches = Callable[[Path, int], Iterator[Any]]
 BATCH = 256
@@ -164,8 +184,7 @@ def shuffled(view: Any, seed: int) -> Iterator[Any]:
 
     stream = _streams.Stream(view, "benchmark")
     for step in range(1, view.n_obs // BATCH + 1):
-        stream.ahead(BATCH, seed, step)
-        yield stream.dense(_streams.rows(view.n_obs, stream.stretch, BATCH, seed, step))
+        yield stream.dense(stream.stretches.rows(BATCH, seed, step))
 
 
 def walk(folder: Path, seed: int) -> Iterator[Any]:
@@ -211,7 +230,7 @@ def backed_in_order(folder: Path, seed: int) -> Iterator[Any]:
 
 
 READERS = (ours, ours_thinned, walk, scdataset, backed, backed_in_order)
-STEPS = (ingest, opening, pca, medians, sketch, vendi, epoch)
+STEPS = (ingest, opening, pca, medians, sketch, vendi, epoch, sentences, contrasted)
 
 
 def drop(folder: Path) -> None:

@@ -18,7 +18,6 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sclaws.models import _normalise
 from sclaws.models._normalise import checked, count_blocks, read_counts, totals, variable_genes
 from sclaws.protocols import Block, Ints, View
 from sclaws.tallies import tallied
@@ -40,7 +39,8 @@ class Stretches(Generic[Made]):
     def __init__(self, view: View, make: Callable[[Block], Made]) -> None:
         assert isinstance(view, Whole)  # none other is on disk
         self.view, self._make = view, make
-        self.stretch = int(np.clip(STRETCH // max(view.source.adata.X.non_zeros, 1), 16, 2**14))  # type: ignore[union-attr]
+        self.non_zeros = max(view.source.adata.X.non_zeros, 1)  # type: ignore[union-attr]
+        self.stretch = int(np.clip(STRETCH // self.non_zeros, 16, 2**14))
         self._edges = _edges(view.n_obs, self.stretch)
         self._held: OrderedDict[int, Made] = OrderedDict()
         self._coming: dict[int, Future[Any]] = {}
@@ -48,10 +48,14 @@ class Stretches(Generic[Made]):
 
     def rows(self, batch: int, seed: int, step: int) -> Ints:
         """Return the (batch,) cells of a step, and begin to read the pool after theirs."""
+        self.ahead(batch, seed, step)
+        return rows(self.view.n_obs, self.stretch, batch, seed, step)
+
+    def ahead(self, batch: int, seed: int, step: int) -> None:
+        """Begin to read the pool after the one that a step is in."""
         for number in _next_pool(self.view.n_obs, self.stretch, seed, step * batch - 1):
             if number not in self._held and number not in self._coming:
                 self._coming[number] = self._thread.submit(self.view.read, self._cells(number))
-        return rows(self.view.n_obs, self.stretch, batch, seed, step)
 
     def parts(self, rows: Ints) -> Iterator[tuple[Made, Ints, Ints]]:
         """Yield each stretch that has some of the rows: what it was made into, which of its cells, and their places."""
@@ -144,13 +148,6 @@ def sums(counts: Counts) -> NDArray[np.float64]:
     return counts.view.totals if isinstance(counts, Stream) else totals(counts)
 
 
-def in_memory(counts: Counts, model: str) -> sparse.csr_matrix:
-    """Return counts that are in memory; raise ``ModelError`` for a model whose batches are from anywhere on disk."""
-    if isinstance(counts, Stream):
-        raise _normalise.too_many(counts.view, model)
-    return counts
-
-
 def values(counts: Counts) -> tuple[NDArray[Any], ...]:
     """Return arrays that change with the counts, for a checksum: themselves, or what they are made from."""
     return made_from(counts.view) if isinstance(counts, Stream) else (counts.indices, counts.data)
@@ -179,16 +176,16 @@ def _between(n: int, stretch: int, seed: int, epoch: int, first: int, last: int)
     ends = _epoch(n, stretch, seed, epoch)[1]
     one, other = (int(np.searchsorted(ends, place, side="right")) for place in (first, last - 1))
     before = int(ends[one - 1]) if one else 0
-    cells = [_pool(n, stretch, seed, epoch, pool) for pool in range(one, other + 1)]
+    cells = [pool(n, stretch, seed, epoch, number) for number in range(one, other + 1)]
     return np.concatenate(cells)[first - before : last - before]
 
 
 def _next_pool(n: int, stretch: int, seed: int, place: int) -> Ints:
     """Return the stretches of the pool after the one that has the place-th cell of all epochs."""
     order, ends = _epoch(n, stretch, seed, place // n)
-    pool = int(np.searchsorted(ends, place % n, side="right")) + 1
-    if pool < len(ends):
-        return order[pool * POOL : (pool + 1) * POOL]
+    number = int(np.searchsorted(ends, place % n, side="right")) + 1
+    if number < len(ends):
+        return order[number * POOL : (number + 1) * POOL]
     return _epoch(n, stretch, seed, place // n + 1)[0][:POOL]
 
 
@@ -201,12 +198,18 @@ def _epoch(n: int, stretch: int, seed: int, epoch: int) -> tuple[Ints, Ints]:
     return order, ends[np.unique(np.append(np.arange(POOL - 1, len(order), POOL), len(order) - 1))]
 
 
+def pool_of(n: int, stretch: int, batch: int, seed: int, step: int) -> tuple[int, int, int]:
+    """Return the seed, epoch and number of the pool that a step of :func:`rows` begins in."""
+    epoch, place = divmod((step - 1) * batch, n)
+    return seed, epoch, int(np.searchsorted(_epoch(n, stretch, seed, epoch)[1], place, side="right"))
+
+
 @functools.lru_cache(maxsize=256)
-def _pool(n: int, stretch: int, seed: int, epoch: int, pool: int) -> Ints:
+def pool(n: int, stretch: int, seed: int, epoch: int, number: int) -> Ints:
     """Return the cells of a pool, mixed."""
-    edges, mine = _edges(n, stretch), _epoch(n, stretch, seed, epoch)[0][pool * POOL : (pool + 1) * POOL]
+    edges, mine = _edges(n, stretch), _epoch(n, stretch, seed, epoch)[0][number * POOL : (number + 1) * POOL]
     cells = np.concatenate([np.arange(edges[each], edges[each + 1]) for each in mine])
-    return np.random.default_rng([seed, epoch, pool]).permutation(cells)
+    return np.random.default_rng([seed, epoch, number]).permutation(cells)
 
 
 @functools.lru_cache(maxsize=64)

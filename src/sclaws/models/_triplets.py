@@ -43,14 +43,22 @@ class Kinds:
         known = (types[:, None] >= 0) & (types >= 0)
         return np.asarray(self.apart[types[:, None], types] & known)
 
+    def of(self, rows: Ints) -> Kinds:
+        """Return what is known of some of the cells."""
+        return Kinds(self.types[rows], self.studies[rows], self.apart, self.across)
+
+    def groups(self) -> tuple[NDArray[np.int64], Ints]:
+        """Return the (G, 2) types and studies that occur together, and which of these each of the (n,) cells is of."""
+        width = int(self.studies.max(initial=0)) + 2  # a study of -1 is unknown
+        codes, group = np.unique(self.types.astype(np.int64) * width + self.studies + 1, return_inverse=True)
+        return np.column_stack([codes // width, codes % width - 1]), group.ravel()
+
     def balance(self) -> NDArray[np.float64]:
         """Return (n,) rising shares: types are equally likely, so are the studies of a type, and cells of both."""
-        pairs, group, size = np.unique(
-            np.column_stack([self.types, self.studies]), axis=0, return_inverse=True, return_counts=True
-        )
+        pairs, group = self.groups()
         studies_of = np.bincount(pairs[:, 0])
-        weight = 1 / (size * studies_of[pairs[:, 0]])
-        rising = np.cumsum(weight[group.ravel()])
+        weight = 1 / (np.bincount(group) * studies_of[pairs[:, 0]])
+        rising = np.cumsum(weight[group])
         return np.asarray(rising / rising[-1])
 
 
@@ -63,15 +71,13 @@ def drawn(balance: NDArray[np.float64], batch: int, seed: int, step: int) -> Int
 # ── annotations ──────────────────────────────────────────────────────────────────────────────────────────────────────
 def kinds(name: str, view: View, label: str, study: str | None, ontology: str | None) -> tuple[Kinds, pd.Index]:
     """Return what is known of training cells and the types' names; raise ``ModelError`` where no triplet can be."""
-    labels = column(name, view, label, "label")
-    types = pd.Index(sorted(set(labels)))
+    codes, types = column(name, view, label, "label")
     if len(types) < 2:
         raise ModelError(
             f"{name}: the {view.n_obs} training cells are of {len(types)} types in obs[{label!r}], and there is "
             "nothing to tell apart; train on more cells"
         )
-    studies = np.zeros(view.n_obs, dtype=np.int64) if study is None else _codes(column(name, view, study, "study"))
-    codes = types.get_indexer(pd.Index(labels))
+    studies = np.zeros(view.n_obs, dtype=np.int64) if study is None else column(name, view, study, "study")[0]
     across = len(np.unique(studies)) > 1
     if across and np.unique(np.column_stack([codes, studies]), axis=0).shape[0] == len(types):
         raise ModelError(
@@ -94,25 +100,28 @@ def others(view: View, known: Kinds, types: pd.Index, label: str, study: str | N
     nothing = np.full(view.n_obs, -1)
     codes = types.get_indexer(pd.Index(view.obs[label].astype("string"))) if label in view.obs else nothing
     if known.across and study in view.obs:
-        return Kinds(codes, _codes(view.obs[study].astype("string").fillna("").tolist()), known.apart, True)
+        studies = view.obs[study].astype("string").fillna("")
+        return Kinds(codes, _named(*pd.factorize(studies))[0], known.apart, True)
     return Kinds(codes, nothing, known.apart, False)
 
 
-def column(name: str, view: View, key: str, field: str) -> list[str]:
-    """Return a column of annotations as text; raise ``ModelError`` when it is not there or has gaps."""
+def column(name: str, view: View, key: str, field: str) -> tuple[Ints, pd.Index]:
+    """Return a column of annotations as codes (n,) of sorted names; ``ModelError`` when it is not there or has gaps."""
     if key not in view.obs:
         raise ModelError(f"{name}: {field} = {key!r} is not a column of obs; {did_you_mean(key, view.obs)}")
-    found = view.obs[key]
-    if missing := int(found.isna().sum()):
+    found, values = pd.factorize(view.obs[key])  # no text for each of twenty million cells
+    if missing := int((found < 0).sum()):
         raise ModelError(
             f"{name}: {missing} of {view.n_obs} training cells have no value in obs[{key!r}], and it cannot be known "
             "what they are like; leave them out of the data, or give them one"
         )
-    return [str(value) for value in found]
+    return _named(found, values)
 
 
-def _codes(names: list[str]) -> Ints:
-    return np.asarray(np.unique(np.array(names, dtype=np.str_), return_inverse=True)[1]).ravel()
+def _named(found: Ints, values: pd.Index) -> tuple[Ints, pd.Index]:
+    texts = [str(value) for value in values]
+    names = pd.Index(sorted(set(texts)))
+    return names.get_indexer(texts)[found], names
 
 
 def related(name: str, types: pd.Index, path: Path) -> NDArray[np.bool_]:

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from sclaws.errors import PluginError
-from sclaws.models import _adapting, _checkpoint, _flops, _mlp, _saved, _stack, _streams, _training, _triplets
+from sclaws.models import _adapting, _checkpoint, _flops, _mlp, _saved, _stack, _training, _triplets
+from sclaws.models._balanced import balanced
 from sclaws.models._batches import Cells, scaled
 from sclaws.models._encoder import Drop, keep
 from sclaws.models._stack import Arrays, Weights
@@ -132,14 +133,13 @@ class Contrastive:
         """Return the function of a step that gives the (1,) loss of its batch."""
         import torch
 
-        counts = _streams.in_memory(data.counts, NAME)
-        cells, balance, plan = Cells.of([counts], [data.total], device), known.balance(), self._schedule()
+        cells, plan = balanced(data.counts, data.total, known, device, NAME), self._schedule()
         last = [f"down.{len(self.widths)}.{what}" for what in ("weight", "bias")]
 
         def loss(step: int) -> Any:
             random = _training.Random([seed], step, device)
-            rows = _triplets.drawn(balance, self.batch_size, seed, step)
-            values = scaled(*cells.batch(rows[None]))
+            rows = cells.rows(self.batch_size, seed, step)
+            values = scaled(*cells.batch(rows))
             entering, inside = random.dropping(self.input_dropout), random.dropping(self.dropout)
             z = embedded(weights, entering(values), drop=inside, learning=True)
             out = _mlp.forward(weights, "up", z, drop=inside, learning=True)
