@@ -317,18 +317,6 @@ def test_threads_are_given_back_even_after_trouble(tmp_path):
     assert torch.get_num_threads() == before
 
 
-def test_an_attempt_is_a_result_or_the_reason_why_not():
-    error = ModelError("no")
-
-    def fail():
-        raise error
-
-    assert _training.attempt(lambda: 3) == 3
-    assert _training.attempt(fail) is error
-    with pytest.raises(KeyboardInterrupt):
-        _training.attempt(lambda: (_ for _ in ()).throw(KeyboardInterrupt()))
-
-
 # ── what is not learned ──────────────────────────────────────────────────────────────────────────────────────────────
 class Counting(Line):
     """A line beside which something is counted: one a step, and the validation loss is lowest after 20 of 40 steps."""

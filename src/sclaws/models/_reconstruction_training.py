@@ -15,7 +15,7 @@ from scipy import sparse
 
 from sclaws.errors import ModelError
 from sclaws.hashing import ranked
-from sclaws.models import _checkpoint, _flops, _likelihoods, _reconstruction, _stack, _streams, _training
+from sclaws.models import _checkpoint, _flops, _likelihoods, _reconstruction, _stack, _streams, _together, _training
 from sclaws.models._batches import Cells, hidden, positions, scaled, training_cells
 from sclaws.models._normalise import aligned, read_counts, totals
 from sclaws.models._reconstruction import NAME, Task, TrainedReconstruction
@@ -138,7 +138,7 @@ def train(plan: Plan, data: Sequence[Data], context: Context, describe: str) -> 
         errors = (float(state.lowest[m]), float(baseline[m])) if judged else None
         trained = finished(plan, one, _stack.arrays(weights, m), context, errors)
         record = functools.partial(_with_record, trained, state, m, plan.schedule, masked, judged)
-        out.append(_training.attempt(record))
+        out.append(_together.attempt(record))
     return out
 
 

@@ -22,6 +22,7 @@ from sclaws.models import (
     _saved,
     _sentences,
     _stack,
+    _together,
     _training,
 )
 from sclaws.models._bert_architecture import Config
@@ -110,21 +111,20 @@ def initial(data: Sequence[Data], device: str) -> Weights:
     return weights
 
 
-def together(
-    found: list[Any], plan: Callable[[int], Schedule], precision: str, layer: int, context: Context, describe: str
-) -> list[TrainedGeneformer | Exception]:
-    """Train what is prepared, those of one shape together; ``plan(cells)`` is the schedule; errors stay in place."""
-    ready = {i: data for i, data in enumerate(found) if not isinstance(data, Exception)}
-    schedules = {i: plan(len(data.train.cells)) for i, data in ready.items()}
-    with _training.quiet(context, NAME):
-        for some in _groups(ready, schedules, context.device):
-            data = [ready[i] for i in some]
-            run = f"{describe}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
-            make = functools.partial(train, data, schedules[some[0]], precision, layer, context, run)
-            trained = _training.attempt(make)
-            for place, i in enumerate(some):
-                found[i] = trained if isinstance(trained, Exception) else trained[place]
-    return found
+def fit_many(
+    jobs: Sequence[Job], prepare: Callable[[Job], Data], plan: Callable[[int], Schedule], precision: str, layer: int,
+    context: Context, describe: str,
+) -> list[TrainedGeneformer | Exception]:  # fmt: skip
+    """Train several models, those of one shape and schedule, ``plan(cells)``, as one batch; errors stay in place."""
+
+    def groups(data: Mapping[int, Data]) -> list[list[int]]:
+        return _groups(data, {i: plan(len(one.train.cells)) for i, one in data.items()}, context.device)
+
+    def trained(data: Sequence[Data], some: Sequence[int]) -> list[TrainedGeneformer | Exception]:
+        run = f"{describe}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
+        return train(data, plan(len(data[0].train.cells)), precision, layer, context, run)
+
+    return _together.fit_many(jobs, prepare, groups, trained, context, NAME)
 
 
 def train(
@@ -153,7 +153,7 @@ def train(
     state = _training.train(weights, loss, judge, schedule, context, run)
     trained = [finished(d, _stack.arrays(weights, m), layer, context) for m, d in enumerate(data)]
     return [
-        _training.attempt(functools.partial(_with_record, one, d, state, m, schedule))
+        _together.attempt(functools.partial(_with_record, one, d, state, m, schedule))
         for m, (one, d) in enumerate(zip(trained, data, strict=True))
     ]
 

@@ -90,22 +90,6 @@ def quiet(context: Context, model: str) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def attempt(make: Callable[[], Any]) -> Any:
-    """Return what is made, or the exception that says why not: one model's trouble is not its neighbours'."""
-    try:
-        return make()
-    except Exception as error:
-        return error
-
-
-def only(found: Sequence[Any]) -> Any:
-    """Return the one model that was asked for; raise the exception that stands in its place."""
-    (one,) = found
-    if isinstance(one, Exception):
-        raise one
-    return one
-
-
 def precise(device: str, precision: str) -> Any:
     """Return the context in which products are taken in ``precision``; weights and sums stay float32."""
     import torch

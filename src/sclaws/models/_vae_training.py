@@ -16,7 +16,7 @@ from scipy import sparse
 from sclaws import bits
 from sclaws.errors import ModelError
 from sclaws.hashing import ranked
-from sclaws.models import _checkpoint, _flops, _stack, _streams, _training, _vae
+from sclaws.models import _checkpoint, _flops, _stack, _streams, _together, _training, _vae
 from sclaws.models._batches import Cells, training_cells
 from sclaws.models._normalise import aligned, read_counts, totals
 from sclaws.models._stack import Weights
@@ -153,7 +153,7 @@ def train(plan: Plan, data: Sequence[Data], context: Context, describe: str) -> 
     products = {name: 2.0 * math.prod(w.shape[1:]) for name, w in weights.items() if w.ndim > 2}
     flop = _flops.TRAINING * sum(products.values()) - products["encoder.0.weight"]  # counts need no gradient
     finished = [functools.partial(_result, weights, state, m, d, schedule, flop, device) for m, d in enumerate(data)]
-    return [_training.attempt(make) for make in finished]
+    return [_together.attempt(make) for make in finished]
 
 
 def _batch(plan: Plan, data: Data) -> int:

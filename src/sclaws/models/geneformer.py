@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from sclaws.errors import PluginError
-from sclaws.models import _bert_architecture, _sentences, _stack, _training
+from sclaws.models import _bert_architecture, _sentences, _stack, _together
 from sclaws.models import _sentences_training as training
 from sclaws.models._bert_architecture import Config
 from sclaws.models._medians import medians
@@ -88,13 +87,13 @@ class Geneformer:
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedGeneformer:
         """Train on the training cells; stop on at most 1,000 of the validation cells, or at ``max_updates``."""
-        found: TrainedGeneformer = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
+        found: TrainedGeneformer = _together.only(self.fit_many([Job(train, valid, seed)], context=context))
         return found
 
     def fit_many(self, jobs: Sequence[Job], *, context: Context = _CONTEXT) -> list[TrainedGeneformer | Exception]:
         """Train several models as one batch, those of one vocabulary's size together; memory grows with all cells."""
-        found: list[Any] = [_training.attempt(functools.partial(self._prepared, job)) for job in jobs]
-        return training.together(found, self._schedule, self.precision, self.layer, context, repr(self))
+        plan = self._schedule
+        return training.fit_many(jobs, self._prepared, plan, self.precision, self.layer, context, repr(self))
 
     def _prepared(self, job: Job) -> training.Data:
         words = vocabulary(job.train)

@@ -10,10 +10,10 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from sclaws.errors import ModelError, PluginError
-from sclaws.models import _bert, _training
+from sclaws.models import _bert, _together
 from sclaws.models import _sentences_training as training
 from sclaws.models._sentences import TrainedGeneformer
 from sclaws.models._training import Schedule
@@ -61,19 +61,21 @@ class GeneformerCheckpoint:
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedGeneformer:
         """Return the model of the folder, fine-tuned if that is asked for."""
-        found: TrainedGeneformer = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
+        found: TrainedGeneformer = _together.only(self.fit_many([Job(train, valid, seed)], context=context))
         return found
 
     def fit_many(self, jobs: Sequence[Job], *, context: Context = _CONTEXT) -> list[TrainedGeneformer | Exception]:
         """Return one model a job; those that learn do so as one batch. Memory grows with all their cells."""
-        found: list[Any] = [_training.attempt(functools.partial(self._prepared, job)) for job in jobs]
         if self.trains:
             plan = training.schedule(_PLAN, self.max_updates, self.lr, self.batch_size)
-            return training.together(found, lambda _: plan, self.precision, self.layer, context, repr(self))
-        return [
-            data if isinstance(data, Exception) else training.finished(data, data.start, self.layer, context)
-            for data in found
-        ]
+            how = self.precision, self.layer, context, repr(self)
+            return training.fit_many(jobs, self._prepared, lambda _: plan, *how)
+        return [_together.attempt(functools.partial(self._as_it_is, job, context)) for job in jobs]
+
+    def _as_it_is(self, job: Job, context: Context) -> TrainedGeneformer:
+        data = self._prepared(job)
+        assert data.start is not None  # what is in the folder
+        return training.finished(data, data.start, self.layer, context)
 
     def _prepared(self, job: Job) -> training.Data:
         stored = _bert.read(Path(self.path))

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sclaws.errors import PluginError
-from sclaws.models import _adapting, _flops, _likelihoods, _mlp, _saved, _stack, _streams, _training
+from sclaws.models import _adapting, _flops, _likelihoods, _mlp, _saved, _stack, _streams, _together, _training
 from sclaws.models._batches import Cells, hidden, scaled, training_cells
 from sclaws.models._encoder import Drop, keep
 from sclaws.models._normalise import positions
@@ -81,25 +81,22 @@ class MaskedAutoencoder:
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedMaskedAutoencoder:
         """Train on the training cells until the validation cells' loss no longer falls."""
-        found: TrainedMaskedAutoencoder = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
+        found: TrainedMaskedAutoencoder = _together.only(self.fit_many([Job(train, valid, seed)], context=context))
         return found
 
     def fit_many(
         self, jobs: Sequence[Job], *, context: Context = _CONTEXT
     ) -> list[TrainedMaskedAutoencoder | Exception]:
         """Train several models as one batch, those with as many genes together; memory grows with all their cells."""
-        found: list[Any] = [
-            _training.attempt(functools.partial(_mlp.prepared, NAME, job.train, job.valid, self.n_genes, job.seed))
-            for job in jobs
-        ]
-        data = {i: one for i, one in enumerate(found) if not isinstance(one, Exception)}
-        with _training.quiet(context, NAME):
-            for some in self._groups(data, context.device):
-                train = functools.partial(self._train, [data[i] for i in some], [jobs[i].seed for i in some], context)
-                made = _training.attempt(train)
-                for place, i in enumerate(some):
-                    found[i] = made if isinstance(made, Exception) else made[place]
-        return found
+
+        def prepare(job: Job) -> _mlp.Data:
+            return _mlp.prepared(NAME, job.train, job.valid, self.n_genes, job.seed)
+
+        def train(data: Sequence[_mlp.Data], some: Sequence[int]) -> list[TrainedMaskedAutoencoder | Exception]:
+            return self._train(data, [jobs[i].seed for i in some], context)
+
+        groups = functools.partial(self._groups, device=context.device)
+        return _together.fit_many(jobs, prepare, groups, train, context, NAME)
 
     def _groups(self, data: Mapping[int, _mlp.Data], device: str) -> list[list[int]]:
         """Return positions of models to be trained together: of as many genes, looked at after as many steps."""
@@ -125,7 +122,7 @@ class MaskedAutoencoder:
             history = _training.curve(state, m, self.lr, judged=data[m].valid.n_obs > 0)
             return self._finished(data[m], _alone(weights, m), context, seeds[m], history)
 
-        return [_training.attempt(functools.partial(finished, m)) for m in range(len(data))]
+        return [_together.attempt(functools.partial(finished, m)) for m in range(len(data))]
 
     def untrained(self, train: View, *, seed: int, context: Context = _CONTEXT) -> TrainedMaskedAutoencoder:
         """Return the network as initialised, on the genes that training would choose."""

@@ -5,16 +5,16 @@ A token is a gene's learned vector plus its value's; 15 % of a cell's values are
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from sclaws.errors import PluginError
-from sclaws.models import _flops, _likelihoods, _saved, _stack, _training
+from sclaws.models import _flops, _likelihoods, _saved, _stack, _together
 from sclaws.models import _reconstruction_training as training
 from sclaws.models._reconstruction import NAME, Task, TrainedReconstruction
 from sclaws.models._reconstruction_training import Plan
@@ -114,22 +114,19 @@ class MaskedReconstruction:
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedReconstruction:
         """Train on the training cells; stop on at most 1,000 of the validation cells, or at ``max_updates``."""
-        found: TrainedReconstruction = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
+        found: TrainedReconstruction = _together.only(self.fit_many([Job(train, valid, seed)], context=context))
         return found
 
     def fit_many(self, jobs: Sequence[Job], *, context: Context = _CONTEXT) -> list[TrainedReconstruction | Exception]:
         """Train several models as one batch, those with as many genes together; memory grows with all their cells."""
         plan = self.plan
-        found: list[Any] = [_training.attempt(functools.partial(training.prepared, plan, job)) for job in jobs]
-        whole = {i: data for i, data in enumerate(found) if not isinstance(data, Exception)}
-        with _training.quiet(context, NAME):
-            for some in training.groups(plan, whole, context.device):
-                data = [found[i] for i in some]
-                run = f"{self!r}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
-                trained = _training.attempt(functools.partial(training.train, plan, data, context, run))
-                for place, i in enumerate(some):
-                    found[i] = trained if isinstance(trained, Exception) else trained[place]
-        return found
+
+        def train(data: Sequence[training.Data], some: Sequence[int]) -> list[TrainedReconstruction | Exception]:
+            run = f"{self!r}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
+            return training.train(plan, data, context, run)
+
+        prepare, groups = partial(training.prepared, plan), partial(training.groups, plan, device=context.device)
+        return _together.fit_many(jobs, prepare, groups, train, context, NAME)
 
     def untrained(self, train: View, *, seed: int, context: Context = _CONTEXT) -> TrainedReconstruction:
         """Return the network as initialised."""

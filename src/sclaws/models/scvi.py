@@ -8,10 +8,10 @@ batch. The optimiser's settings are scvi-tools' own; that package is not needed.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sclaws import bits
 from sclaws.errors import PluginError
-from sclaws.models import _adapting, _saved, _stack, _training, _vae
+from sclaws.models import _adapting, _saved, _stack, _together, _training, _vae
 from sclaws.models import _vae_training as training
 from sclaws.models._batches import Cells
 from sclaws.models._normalise import aligned, checked, read_counts, totals
@@ -105,22 +105,20 @@ class SCVI:
 
     def fit(self, train: View, valid: View, *, seed: int, context: Context = _CONTEXT) -> TrainedSCVI:
         """Train on the training cells until the validation cells' loss no longer falls."""
-        found: TrainedSCVI = _training.only(self.fit_many([Job(train, valid, seed)], context=context))
+        found: TrainedSCVI = _together.only(self.fit_many([Job(train, valid, seed)], context=context))
         return found
 
     def fit_many(self, jobs: Sequence[Job], *, context: Context = _CONTEXT) -> list[TrainedSCVI | Exception]:
         """Train several models as one batch, those with as many genes together; memory grows with all their cells."""
         plan = self.plan
-        found: list[Any] = [_training.attempt(functools.partial(training.prepared, plan, job)) for job in jobs]
-        data = {i: one for i, one in enumerate(found) if not isinstance(one, Exception)}
-        with _training.quiet(context, NAME):
-            for some in training.groups(plan, data, context.device):
-                run = f"{self!r}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
-                mine = [data[i] for i in some]
-                made = _training.attempt(functools.partial(training.train, plan, mine, context, run))
-                for place, i in enumerate(some):
-                    found[i] = made if isinstance(made, Exception) else self._trained(made[place], data.pop(i), context)
-        return found
+
+        def train(data: Sequence[training.Data], some: Sequence[int]) -> list[TrainedSCVI | Exception]:
+            run = f"{self!r}, jobs {some}"  # others, of one seed and as many cells, have checkpoints there, too
+            made = training.train(plan, data, context, run)
+            return [self._trained(one, own, context) for one, own in zip(made, data, strict=True)]
+
+        prepare, groups = partial(training.prepared, plan), partial(training.groups, plan, device=context.device)
+        return _together.fit_many(jobs, prepare, groups, train, context, NAME)
 
     def _trained(self, made: Any, data: training.Data, context: Context) -> TrainedSCVI | Exception:
         if isinstance(made, Exception):
