@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from sclaws import addresses
 from sclaws.errors import StudyError
 
+_OURS = "uns/sclaws/zarr.json"  # of a corpus: what sclaws ingest says of it
 _PLAIN = (str, int, bool, type(None))
 
 
@@ -64,9 +66,15 @@ def path_digest(path: Path) -> str:
     if not path.is_dir():
         found = path.stat()
         return _digest_of(path, found.st_size, found.st_mtime_ns)
-    if (corpus := path / "uns" / "sclaws" / "zarr.json").is_file():
+    if (corpus := path / _OURS).is_file():
         return str(json.loads(corpus.read_text(encoding="utf-8"))["attributes"]["digest"])
     return f"blake2b:{key([[f.relative_to(path).as_posix(), path_digest(f)] for f in _files(path)])}"
+
+
+def address_digest(address: str) -> str | None:
+    """Return the checksum that a corpus at an address says is its own, ``None`` where there is no corpus."""
+    found = addresses.read(f"{address.rstrip('/')}/{_OURS}")
+    return None if found is None else str(json.loads(found)["attributes"]["digest"])
 
 
 def _files(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from typing import Any
 import pydantic
 
 from sclaws import keys
+from sclaws.addresses import is_address
 from sclaws.errors import PluginError, did_you_mean
 
 SINGULAR = {
@@ -196,7 +197,9 @@ class Spec:
             raise PluginError(f"{SINGULAR[self.family]} {self.use!r} cannot be built: {error}") from error
 
     def _resolved(self, name: str, value: Any) -> Any:
-        return str(Path(self.folder) / Path(value).expanduser()) if _is_path(name, value) else value
+        if not _is_path(name, value) or is_address(value):
+            return value
+        return str(Path(self.folder) / Path(value).expanduser())
 
     def describe(self) -> dict[str, Any]:
         """Return ``{"use", "version", **fields}`` with defaults spelt out and files by their content (read once).
@@ -221,10 +224,20 @@ class Spec:
         """Return a field's value, or the checksum of what a path leads to: a study knows its data wherever they lie."""
         if not _is_path(name, value):
             return value
+        if is_address(value):
+            return self._at_address(name, value)
         path = Path(self._resolved(name, value))
         if not path.exists():
             raise PluginError(f"{path} does not exist; {self.use!r}, field {name!r}: paths start at the study file")
         return keys.path_digest(path)
+
+    def _at_address(self, name: str, address: str) -> str:
+        if (digest := keys.address_digest(address)) is None:
+            raise PluginError(
+                f"{address} has no corpus that sclaws ingest wrote; {self.use!r}, field {name!r}: nothing else is read "
+                "from an address, copy it here"
+            )
+        return digest
 
     def refuse_change(self) -> None:
         """Raise ``PluginError`` when a file that this was described by is no longer the same."""

@@ -20,6 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sclaws import addresses
 from sclaws.errors import DataError
 from sclaws.protocols import Ids, Ints
 
@@ -39,7 +40,7 @@ class Rows:
     folder when a chunk is damaged.
     """
 
-    def __init__(self, group: Any, path: Path) -> None:
+    def __init__(self, group: Any, path: Path | str) -> None:
         self._path, self._data, self._indices = path, group["X/data"], group["X/indices"]
         self.indptr: NDArray[np.int64] = group["X/indptr"][:]
         self.shape = tuple(int(n) for n in group["X"].attrs["shape"])
@@ -106,9 +107,10 @@ class Stored:
     ``obs`` is numbered from 0 on; ``names(rows)`` has the cells' own names. In memory: the columns of ``obs``, and
     24 bytes a cell for ids, totals and where its counts begin. ``in_memory_gb`` is what the counts of a view may take
     there. Raises ``DataError`` for what is no corpus.
+    ``path`` may be an address (:mod:`sclaws.addresses`), read over the network: the blocks that are asked for alone.
     """
 
-    def __init__(self, path: Path, in_memory_gb: float = 2.0) -> None:
+    def __init__(self, path: Path | str, in_memory_gb: float = 2.0) -> None:
         self.path, self.in_memory_gb = path, in_memory_gb
         self._group = group = _opened(path)
         self._refuse_holes()
@@ -124,8 +126,7 @@ class Stored:
         for name in ("X/data", "X/indices", "X/indptr", f"{OURS}/cell_ids", f"{OURS}/totals"):
             array = self._group[name]
             wanted = math.prod(-(-n // shard) for n, shard in zip(array.shape, array.shards, strict=True))
-            there = sum(1 for file in (self.path / name / "c").rglob("*") if file.is_file())
-            if there < wanted:
+            if (there := _files(self.path, f"{name}/c")) < wanted:
                 raise DataError(
                     f"{self.path}: {wanted - there} of the {wanted} files of {name} are missing: the corpus is "
                     "damaged; copy it again, or run sclaws ingest again"
@@ -170,15 +171,23 @@ def _element(group: Any) -> Any:
     return read_elem(group)
 
 
-def _opened(path: Path) -> Any:
+def _files(path: Path | str, folder: str) -> int:
+    """Return how many files are in a folder of the corpus."""
+    if isinstance(path, str):
+        return addresses.count(f"{path}/{folder}")
+    return sum(1 for file in (path / folder).rglob("*") if file.is_file())
+
+
+def _opened(path: Path | str) -> Any:
     import zarr
 
-    if not path.is_dir():
+    if isinstance(path, Path) and not path.is_dir():
         what = "is a file" if path.is_file() else "does not exist"
         raise DataError(f"{path} {what}; give the folder that sclaws ingest wrote")
     try:
-        with _fast():
-            group = zarr.open_group(path, mode="r", zarr_format=3)
+        with contextlib.nullcontext() if isinstance(path, str) else _fast():  # zarrs reads local files alone
+            store = addresses.store(path) if isinstance(path, str) else path
+            group = zarr.open_group(store, mode="r", zarr_format=3)
             found = group[OURS].attrs["format"]
     except (FileNotFoundError, KeyError, ValueError, OSError) as error:
         raise DataError(

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from sclaws.addresses import is_address
 from sclaws.errors import PluginError
 from sclaws.stored import Stored
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Counts of a folder that ``sclaws ingest`` wrote.
+    """Counts of a folder that ``sclaws ingest`` wrote, here or at an address such as ``https`` (extra ``remote``).
 
     Cells that a trial learns from, or is tested on, are brought into memory if their counts take at most
     ``in_memory_gb``; more are read from disk in blocks, again at every walk, thinned on the fly. That is no part of a
@@ -31,4 +32,4 @@ class Corpus:
 
     def load(self) -> Stored:
         """Return the opened corpus; raise ``DataError`` naming the folder and the remedy."""
-        return Stored(Path(self.path).expanduser(), self.in_memory_gb)
+        return Stored(self.path if is_address(self.path) else Path(self.path).expanduser(), self.in_memory_gb)
