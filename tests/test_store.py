@@ -169,6 +169,35 @@ def test_files_of_the_model_are_kept_with_the_trial(store):
     assert store.weights("t1") is None
 
 
+def test_held_weights_wait_for_their_runs(store):
+    with store.stage_trial("t1") as staged:
+        staged.save_array("a", np.ones(3))
+        (staged.weights(until=["one", "two"]) / "layer.bin").write_bytes(b"123")
+    assert store.arrays("t1") == ["a"]
+    store.hold_weights("t1", ["three"])
+    for run in ("one", "two", "three"):
+        store.drop_weights("t1")
+        assert store.has_weights("t1") and (store.weights("t1") / "layer.bin").read_bytes() == b"123"
+        store.put_run(run, {})
+    store.drop_weights("t1")
+    assert (store.has_weights("t1"), store.weights("t1"), store.arrays("t1")) == (False, None, ["a"])
+    store.drop_weights("t1")  # and of one without any, nothing
+    assert not list((store.folder / "staging").iterdir())
+
+
+def test_weights_held_anew_take_the_place_of_damaged_ones(store):
+    for content in (b"123", b"456"):
+        with store.stage_trial("t1") as staged:
+            (staged.weights(until=["one"]) / "layer.bin").write_bytes(content)
+        file = store.weights("t1") / "layer.bin"
+        assert file.read_bytes() == content
+        file.write_bytes(b"0")
+        assert store.weights("t1") is None and store.has_trial("t1") and not store.has_weights("t1")
+    assert store.check() == []
+    store.drop_weights("t1")
+    assert not file.exists()
+
+
 def test_trial_that_fails_while_it_is_staged_leaves_nothing(store):
     with pytest.raises(RuntimeError, match="diverged"), store.stage_trial("t1") as staged:  # noqa: PT012
         staged.save_array("x", np.ones(3))
@@ -449,7 +478,7 @@ import json, os, shutil, sys
 from pathlib import Path
 import numpy as np
 from sclaws.store import Store
-folder, do, prepared = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "True"
+folder, do, prepared = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
 def run(store):
     store.put_run("r", {"value": 1.5})
@@ -460,10 +489,22 @@ def trial(store):
         stage.save_array("a", np.arange(9.0))
         stage.save_array("b", np.arange(9.0))
 
-def prepare():
-    with Store.open(folder).stage_trial("t") as stage:
+def hold(store):
+    with store.stage_trial("t") as stage:
+        stage.record = {"made": "now"}
+        stage.save_array("a", np.arange(9.0))
+        (stage.weights(until=["r"]) / "layer.bin").write_bytes(b"123")
+
+def drop(store):
+    store.drop_weights("t")
+
+def prepare(how):
+    with (store := Store.open(folder)).stage_trial("t") as stage:
         stage.record = {"made": "before"}
         stage.save_array("a", np.arange(5.0))
+        if how == "held":
+            (stage.weights(until=["r"]) / "layer.bin").write_bytes(b"123")
+            run(store)
 
 CHANGES = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.utime"}
 
@@ -482,13 +523,14 @@ def state(code):
         "finished": code == 0, "problems": store.check(), "staging": os.listdir(folder / "staging"),
         "run": store.run("r"), "trial": store.trial("t"),
         "arrays": {name: store.array("t", name).tolist() for name in store.arrays("t")},
+        "weights": (there := store.weights("t")) and [path.name for path in there.iterdir()],
     }
 
 code = step = 1
 while code:
     shutil.rmtree(folder, ignore_errors=True)
     if prepared:
-        prepare()
+        prepare(prepared)
     if not (child := os.fork()):
         crash_at(step)
         globals()[do](Store.open(folder))
@@ -499,13 +541,13 @@ while code:
 """
 
 
-def crashed_at_each_step(folder: Path, do: str, prepared: bool = False) -> list[dict]:
+def crashed_at_each_step(folder: Path, do: str, prepared: str = "", least: int = 11) -> list[dict]:
     """Return what is in the store after a crash at the first, second, … change of a file, and after none at last."""
     out, said = python(STEPS, folder, do, prepared).communicate()
     states = [json.loads(line) for line in out.splitlines()]
     assert said == ""
     assert [found["finished"] for found in states] == [False] * (len(states) - 1) + [True]
-    assert len(states) > 10
+    assert len(states) >= least
     assert all(found["problems"] == [] and found["staging"] == [] for found in states)
     return states
 
@@ -527,7 +569,7 @@ def test_crash_at_each_step_of_a_trial(tmp_path):
 
 
 def test_crash_at_each_step_of_an_addition_to_a_trial(tmp_path):
-    states = crashed_at_each_step(tmp_path / "out", "trial", prepared=True)
+    states = crashed_at_each_step(tmp_path / "out", "trial", prepared="plain")
     assert all(state["trial"] == {"made": "before", "key": "t"} for state in states)
     before = {"a": list(map(float, range(5)))}
     after = before | {"b": list(map(float, range(9)))}
@@ -536,6 +578,26 @@ def test_crash_at_each_step_of_an_addition_to_a_trial(tmp_path):
     assert not added[0]
     assert added[-1]
     assert all(state["arrays"] in (before, after) for state in states)
+
+
+def test_crash_at_each_step_of_a_trial_whose_weights_are_held(tmp_path):
+    """Both are there or neither; where the trial was there before, it gains them in one step."""
+    for prepared in ("", "plain"):
+        states = crashed_at_each_step(tmp_path / f"out{prepared}", "hold", prepared)
+        found = [state["weights"] for state in states]
+        assert found == sorted(found, key=bool)
+        assert [found[0], found[-1]] == [None, ["layer.bin"]]
+        assert all(bool(state["trial"]) == bool(prepared or state["weights"]) for state in states)
+
+
+def test_crash_at_each_step_of_dropping_weights(tmp_path):
+    """The trial is whole throughout, its weights are there or not, and nothing of them is left lying about."""
+    states = crashed_at_each_step(tmp_path / "out", "drop", prepared="held", least=4)
+    found = [state["weights"] for state in states]
+    assert found == sorted(found, key=bool, reverse=True)
+    assert [found[0], found[-1]] == [["layer.bin"], None]
+    assert all(state["trial"] == {"made": "before", "key": "t"} for state in states)
+    assert all(state["arrays"] == {"a": list(map(float, range(5)))} for state in states)
 
 
 WRITER = """

@@ -93,7 +93,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Context:
-    """What a model may ask of its surroundings, passed to ``fit`` when its signature has a ``context``.
+    """What a model may ask of its surroundings: passed to ``fit``, and but for the folder to ``load``, by ``context``.
 
     ``folder`` is scratch space, gone when ``fit`` returns or raises. It survives a kill: whoever trains the same trial
     next finds what was written, and may go on from there if it ends with the same numbers; a file may be half written.
@@ -330,7 +330,7 @@ class Model(Protocol):
     what it trains has ``losses``, ``adapts = True`` when it has ``adapt`` (each may be a property of the fields),
     ``version`` raised when its numbers change, ``stacks = True`` when ``fit_many`` is worth more than sharing prepared
     cells with other models: its trials then are bundled together, and not with theirs.
-    ``fit`` and ``untrained`` get a :class:`Context` if their signatures name a ``context``.
+    ``fit``, ``untrained`` and ``load`` get a :class:`Context` if their signatures name a ``context``.
 
     Optional: ``fit_many(jobs: Sequence[Job], *, context) -> list[Trained | Exception]`` trains several at once, which
     may differ in cells, genes and seed: one result a job, in order, which is what ``fit`` alone gives (to rounding)

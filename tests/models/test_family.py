@@ -18,6 +18,7 @@ from sclaws.models.oracle import Oracle
 from sclaws.models.pca import PCA
 from sclaws.models.random_projection import RandomProjection
 from sclaws.models.scvi import SCVI
+from sclaws.protocols import Context, Job
 from sclaws.view import View
 
 QUICK_SCVI = SCVI(n_latent=4, n_hidden=16, n_genes=50, max_updates=60, check_every=10)
@@ -132,6 +133,28 @@ def test_a_saved_model_is_the_same_model(name, trained, parts, tmp_path):
         )
     with pytest.raises(ModelError, match="train it again"):
         MODELS[name].load(tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if hasattr(model, "fit_many")])
+def test_one_of_several_comes_back_with_the_device_and_threads_it_was_trained_with(name, parts, tmp_path):
+    """To the byte, also fine-tuned: what a kill makes of a study is nothing that anybody could see in its numbers."""
+    model, fewer = MODELS[name], parts.train.take(np.arange(60))
+    context = Context(tmp_path, threads=2)
+    jobs = [Job(cells, parts.valid, seed) for cells, seed in ((parts.train, 1), (fewer, 2))]
+    trained = model.fit_many(jobs, context=context)[1]
+    trained.save(tmp_path / "model")
+    said = {"context": context} if hasattr(trained, "context") else {}
+    loaded = model.load(tmp_path / "model", **said)
+    assert loaded.embed(parts.test).tobytes() == trained.embed(parts.test).tobytes()
+    if said:
+        assert (loaded.context.device, loaded.context.threads) == ("cpu", 2)
+    if hasattr(trained, "losses"):
+        assert loaded.losses(parts.test, seed=5).tobytes() == trained.losses(parts.test, seed=5).tobytes()
+    if hasattr(trained, "adapt"):
+        y = np.arange(parts.test.n_obs) % 2
+        tuned = [each.adapt(parts.test, y, seed=0, frozen=False) for each in (trained, loaded)]
+        one, two = (each.probabilities(parts.test) for each in tuned)
+        assert one.tobytes() == two.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,28 @@ class Deadly:
         return self
     def embed(self, view): return view.totals[:, None] + np.arange(2)
 """
+# Four steps, the last one deadly as many times as a file says; what is begun, and where, is written down.
+JOINT = """
+import json, os, signal
+import numpy as np
+class Joint:
+    stacks = True
+    def fit(self, train, valid, *, seed, context): return self._steps([train], context)[0]
+    def fit_many(self, jobs, *, context): return self._steps([job.train for job in jobs], context)
+    def _steps(self, trains, context):
+        at, times = context.folder / "step.json", HERE / "times.json"
+        for step in range(json.loads(at.read_text()) if at.exists() else 0, 4):
+            with (HERE / "log.txt").open("a") as lines:
+                lines.write(f"{len(trains)} {step}\\n")
+            left = json.loads(times.read_text())
+            if step == 3 and left:
+                times.write_text(json.dumps(left - 1))
+                os.kill(os.getpid(), signal.SIGKILL)
+            at.write_text(json.dumps(step + 1))
+        return [Fitted() for _ in trains]
+class Fitted:
+    def embed(self, view): return view.totals[:, None] + np.arange(2)
+"""
 WORDS = {
     "dataset": {"use": "simulated-tissue", "n_cells": 300, "n_genes": 60},
     "split": {"test": 0.4, "valid": 0.1},
@@ -118,3 +140,31 @@ def test_a_lost_trial_keeps_its_time(store) -> None:
         [item := bundle(store, (1, 3))], Once(9), store, feed=[Item("a", item.work, item.folder, until=5.0)]
     )
     assert seen == [5.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("deaths", "steps", "failed"),
+    [
+        (1, ["2 0", "2 1", "2 2", "2 3", "2 3"], 0),
+        (2, ["2 0", "2 1", "2 2", "2 3", "2 3", *(f"1 {step}" for step in (0, 1, 2, 3) * 2)], 0),
+        (9, ["2 0", "2 1", "2 2", "2 3", "2 3", *(f"1 {step}" for step in (0, 1, 2, 3) * 2)], 2),
+    ],
+)
+def test_what_was_trained_together_goes_on_together_once_then_alone(store, deaths, steps, failed) -> None:
+    """Its own worker is killed ``deaths`` times, always in the last step; a neighbour in the bundle is done alone."""
+    folder = store.folder.parent
+    (folder / "joint.py").write_text(f"from pathlib import Path\nHERE = Path({str(folder)!r})\n{JOINT}")
+    (folder / "times.json").write_text(str(deaths))
+    words = WORDS | {"models": ["joint.py:Joint"], "levels": {"n_cells": [40, 80]}}
+    joint, other = grid.runs(words, folder), bundle(store, (1,)).work
+    item = Item("a", (*((run.trial, (run,)) for run in joint), *other), str(store.folder))
+    told = []
+    done = sweep.carry_out(
+        [item], Processes(workers=1, threads=1), store, lambda item, done, lost: told.append((len(item.work), lost))
+    )
+    assert (folder / "log.txt").read_text().splitlines() == steps
+    assert sorted(done.failed) == sorted(run.trial.key for run in joint)[:failed]
+    assert told[0] == (3, True)
+    assert sorted(told[1:3]) == [(1, False), (2, deaths > 1)]
+    assert [each for each, _ in told[3:]] == ([1, 1] if deaths > 1 else [])
+    assert store.has_trial(other[0][0].key)

@@ -224,13 +224,13 @@ def finished(data: Data, weights: Arrays, layer: int, context: Context) -> Train
     return TrainedGeneformer(data.config, data.words, weights, data.frequency, layer, own, data.found)
 
 
-def load(folder: Path, layer: int) -> TrainedGeneformer:
-    """Return the model that was saved in ``folder``, on the CPU."""
+def load(folder: Path, layer: int, context: Context) -> TrainedGeneformer:
+    """Return the model that was saved in ``folder``, on the context's device."""
     features, own = _saved.read(folder, NAME)
     stored = _bert.read(folder)
     mask, pad = own["special"].tolist()
     words = Vocabulary(features, own["ids"], own["medians"], mask, pad)
-    return TrainedGeneformer(stored.config, words, dict(stored.params), own["frequency"], layer, Context(Path()))
+    return TrainedGeneformer(stored.config, words, dict(stored.params), own["frequency"], layer, context)
 
 
 def _with_record(trained: TrainedGeneformer, data: Data, state: State, m: int, schedule: Schedule) -> TrainedGeneformer:

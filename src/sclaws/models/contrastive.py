@@ -112,10 +112,10 @@ class Contrastive:
         with _training.quiet(context, NAME):
             return self._finished(data, _mlp.start(self.shapes(len(data.genes)), [seed], context.device), context)
 
-    def load(self, folder: Path) -> TrainedContrastive:
-        """Return the model that was saved in ``folder``, on the CPU."""
+    def load(self, folder: Path, *, context: Context = _CONTEXT) -> TrainedContrastive:
+        """Return the model that was saved in ``folder``, on the context's device."""
         features, stored = _saved.read(folder, NAME)
-        return TrainedContrastive(self, features, stored.pop("genes"), stored, _CONTEXT)
+        return TrainedContrastive(self, features, stored.pop("genes"), stored, context)
 
     def cost(self, cells: float, features: float) -> float:
         """Return CPU seconds, roughly: of all updates, which early stopping may not need."""

@@ -106,11 +106,12 @@ class ESM2:
         with _training.quiet(context, NAME):
             return self._finished(self._network(seed).to(context.device), train, _esm_states.read(train), seed, context)
 
-    def load(self, folder: Path) -> TrainedESM2:
-        """Return the model that was saved in ``folder``, on the CPU."""
+    def load(self, folder: Path, *, context: Context = _CONTEXT) -> TrainedESM2:
+        """Return the model that was saved in ``folder``, on the context's device."""
         features, own = _saved.read(folder, NAME)
         frequency, mean, axes = (own[name] for name in ("frequency", "mean", "axes"))
-        return TrainedESM2(_esm.read(Path(folder)), features, frequency, mean, axes, precision=self.precision)
+        net = _esm.read(Path(folder)).to(context.device)
+        return TrainedESM2(net, features, frequency, mean, axes, context, self.precision)
 
     def cost(self, cells: float, features: float) -> float:
         """Return CPU seconds, roughly: of all updates, which early stopping may not need, and of the axes."""

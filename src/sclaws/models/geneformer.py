@@ -111,9 +111,9 @@ class Geneformer:
         weights = _stack.arrays(training.initial([data], context.device), 0)
         return training.finished(data, weights, self.layer, context)
 
-    def load(self, folder: Path) -> TrainedGeneformer:
-        """Return the model that was saved in ``folder``, on the CPU."""
-        return training.load(folder, self.layer)
+    def load(self, folder: Path, *, context: Context = _CONTEXT) -> TrainedGeneformer:
+        """Return the model that was saved in ``folder``, on the context's device."""
+        return training.load(folder, self.layer, context)
 
     def cost(self, cells: float, features: float) -> float:
         """Return CPU seconds, roughly: of all updates, which early stopping may not need."""

@@ -89,9 +89,9 @@ class GeneformerCheckpoint:
             )
         return training.prepared(stored.config, words, job, dict(stored.params))
 
-    def load(self, folder: Path) -> TrainedGeneformer:
-        """Return the model that was saved in ``folder``, on the CPU."""
-        return training.load(folder, self.layer)
+    def load(self, folder: Path, *, context: Context = _CONTEXT) -> TrainedGeneformer:
+        """Return the model that was saved in ``folder``, on the context's device."""
+        return training.load(folder, self.layer, context)
 
     def cost(self, cells: float, features: float) -> float:  # noqa: ARG002
         """Return CPU seconds, roughly: of all updates, for a model of ten million parameters."""

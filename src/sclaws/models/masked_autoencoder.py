@@ -131,12 +131,12 @@ class MaskedAutoencoder:
             weights = _mlp.start(self.shapes(len(data.genes)), [seed], context.device)
             return self._finished(data, weights, context, seed)
 
-    def load(self, folder: Path) -> TrainedMaskedAutoencoder:
-        """Return the model that was saved in ``folder``, on the CPU."""
+    def load(self, folder: Path, *, context: Context = _CONTEXT) -> TrainedMaskedAutoencoder:
+        """Return the model that was saved in ``folder``, on the context's device."""
         features, stored = _saved.read(folder, NAME)
         genes, mean, variance = (stored.pop(name) for name in ("genes", "mean", "variance"))
         model, baseline = variance.tolist()
-        return TrainedMaskedAutoencoder(self, features, genes, stored, mean, (model, baseline), _CONTEXT)
+        return TrainedMaskedAutoencoder(self, features, genes, stored, mean, (model, baseline), context)
 
     def cost(self, cells: float, features: float) -> float:
         """Return CPU seconds, roughly: of all updates, which early stopping may not need."""

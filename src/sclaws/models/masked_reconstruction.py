@@ -134,8 +134,8 @@ class MaskedReconstruction:
         weights = training.start(self.plan, [data], context.device)
         return training.finished(self.plan, data, _stack.arrays(weights, 0), context)
 
-    def load(self, folder: Path) -> TrainedReconstruction:
-        """Return the model that was saved in ``folder``, on the CPU."""
+    def load(self, folder: Path, *, context: Context = _CONTEXT) -> TrainedReconstruction:
+        """Return the model that was saved in ``folder``, on the context's device."""
         features, stored = _saved.read(folder, NAME)
         parts: dict[str, dict[str, Any]] = {"known": {}, "weights": {}}
         for name in [name for name in stored if "/" in name]:
@@ -144,7 +144,7 @@ class MaskedReconstruction:
         model, baseline = stored["variance"].tolist()
         return TrainedReconstruction(
             self.plan.task, self.plan.shape, features, stored["genes"], parts["weights"], parts["known"],
-            (model, baseline), self.plan.whole, self.mask_rate, _CONTEXT,
+            (model, baseline), self.plan.whole, self.mask_rate, context,
         )  # fmt: skip
 
     def cost(self, cells: float, features: float) -> float:  # noqa: ARG002

@@ -102,8 +102,8 @@ class MobileNet:
             _network.take_statistics(network, there, torch.randperm(len(pixels)), self.size)
             return self._finished(network, pixels, train, context)
 
-    def load(self, folder: Path) -> TrainedMobileNet:
-        """Return the model that was saved in ``folder``, on the CPU."""
+    def load(self, folder: Path, *, context: Context = _CONTEXT) -> TrainedMobileNet:
+        """Return the model that was saved in ``folder``, on the context's device."""
         import torch
 
         features, arrays = _saved.read(folder, NAME)
@@ -115,7 +115,10 @@ class MobileNet:
         )
         history = tuple(plain["history"])
         mean, axes = arrays["mean"], arrays["axes"]
-        return TrainedMobileNet(self, features, network, plain["config"], mean, axes, history, plain["n_classes"])
+        return TrainedMobileNet(
+            self, features, network.to(context.device), plain["config"], mean, axes, history, plain["n_classes"],
+            context.device, context.threads,
+        )  # fmt: skip
 
     def cost(self, cells: float, features: float) -> float:
         """Return CPU seconds, roughly: of three quarters of the updates, and of a walk over the images."""

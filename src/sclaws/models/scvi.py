@@ -145,11 +145,11 @@ class SCVI:
             self, data.features, data.genes, data.means, weights, Context(Path(), context.device, context.threads)
         )
 
-    def load(self, folder: Path) -> TrainedSCVI:
-        """Return the model that was saved in ``folder``, on the CPU."""
+    def load(self, folder: Path, *, context: Context = _CONTEXT) -> TrainedSCVI:
+        """Return the model that was saved in ``folder``, on the context's device."""
         features, stored = _saved.read(folder, NAME)
         means = bits.GeneMeans(stored.pop("means/share"), stored.pop("means/dispersion"))
-        return TrainedSCVI(self, features, stored.pop("genes"), means, stored, _CONTEXT)
+        return TrainedSCVI(self, features, stored.pop("genes"), means, stored, context)
 
     def cost(self, cells: float, features: float) -> float:
         """Return CPU seconds, roughly: of half of the updates, because training stops early."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from sclaws import keys
@@ -47,3 +47,12 @@ def remove(folder: Path, name: str) -> None:
     """Remove one of the folders, and what says whose it was."""
     shutil.rmtree(folder / name, ignore_errors=True)
     (folder / f"{name}{_MEMBERS}").unlink(missing_ok=True)
+
+
+def sweep(folder: Path, there: Callable[[str], bool], lease: Callable[[str], AbstractContextManager[bool]]) -> None:
+    """Remove the folders of trials that are ``there``, unless somebody trains them again at this moment."""
+    for name, trials in left(folder).items():
+        if all(map(there, trials)):
+            with ExitStack() as stack:
+                if all(stack.enter_context(lease(key)) for key in trials):
+                    remove(folder, name)

@@ -4,6 +4,7 @@
 
     store.json             says whose folder this is
     trials/KEY/            what training gave: arrays, weights; trial.json comes last, with their sizes and checksums
+    trials/KEY/held/       weights that stay until the runs that read the model are stored
     runs/KEY.json          what a score gave
     failures/KEY.json      what went wrong, until the trial or run succeeds
     bundles/ datasets/     composition of bundles; what is known of data sets
@@ -75,16 +76,8 @@ class Store:
             (probe := store._scratch()).touch()  # better refused now than after the first training
             probe.unlink()
         opening.sweep(store.folder / STAGING)
-        store._sweep_training()
+        scratch.sweep(store.folder / scratch.FOLDER, store.has_trial, store.lease)
         return store
-
-    def _sweep_training(self) -> None:
-        """Remove scratch of trials that are there, unless somebody trains them again at this moment."""
-        for name, keys in scratch.left(self.folder / scratch.FOLDER).items():
-            if all(map(self.has_trial, keys)):
-                with contextlib.ExitStack() as stack:
-                    if all(stack.enter_context(self.lease(key)) for key in keys):
-                        scratch.remove(self.folder / scratch.FOLDER, name)
 
     def _entries(self, folder: str) -> list[str]:
         try:
@@ -198,13 +191,36 @@ class Store:
 
     def weights(self, key: str) -> Path | None:
         """Return the folder of a trial's weights, every byte verified; ``None`` when absent or damaged."""
-        found = self._marker(key, thorough=True)
-        return self.folder / "trials" / key / trials.WEIGHTS if found and _weighs(found) else None
+        kept = self._marker(key, thorough=True)
+        return trials.weights(self.folder / "trials" / key, kept, thorough=True) if kept else None
 
     def has_weights(self, key: str) -> bool:
-        """Return whether a trial is there with weights."""
-        found = self._marker(key)
-        return found is not None and _weighs(found)
+        """Return whether a trial is there with weights, kept or held."""
+        kept = self._marker(key)
+        return kept is not None and trials.weights(self.folder / "trials" / key, kept) is not None
+
+    def hold_weights(self, key: str, until: Iterable[str], *, keep: bool = False) -> None:
+        """Let weights that are held wait for these runs, too, or ``keep`` a copy. The caller has leased the trial."""
+        if trials.held(folder := self.folder / "trials" / key):
+            trials.prolong(folder, until, self._scratch())
+            if keep:
+                with self.stage_trial(key) as stage:
+                    shutil.copytree(folder / trials.HELD / trials.WEIGHTS, stage.folder / trials.WEIGHTS)
+
+    def drop_weights(self, key: str) -> None:
+        """Remove weights that were held for runs that are all stored by now. The caller has leased the trial."""
+        folder = self.folder / "trials" / key
+        if all(self._is_whole("runs", run) for run in trials.awaited(folder)):
+            with documents.told(folder):
+                trials.drop(folder, self._scratch())
+
+    def sweep_weights(self) -> None:
+        """Remove weights that are held for nothing any more: their worker was killed after the last run was stored."""
+        for key in self._entries("trials"):
+            if (self.folder / "trials" / key / trials.HELD).exists():
+                with self.lease(key) as mine:
+                    if mine:
+                        self.drop_weights(key)
 
     def arrays(self, key: str) -> list[str]:
         """Return the names of a trial's arrays; none when it is absent."""
@@ -275,6 +291,10 @@ class Store:
         """
         return scratch.kept(self.folder / scratch.FOLDER, (key, *more))
 
+    def halfway(self) -> list[list[str]]:
+        """Return the keys of the trials that have scratch left, in a list those of one training."""
+        return [*scratch.left(self.folder / scratch.FOLDER).values()]
+
     def lease(self, bundle: str) -> AbstractContextManager[bool]:
         """Return ``with store.lease(bundle) as mine``: ``mine`` is ``False`` when somebody who lives works on it."""
         return leases.lease(self.folder / "leases", bundle, self._scratch())
@@ -308,7 +328,3 @@ class Store:
             for kind, name in sorted(origins)
             if kind not in _PASSING and not (self.folder / kind / name).exists()
         ]
-
-
-def _weighs(marker: Mapping[str, Any]) -> bool:
-    return any(name.startswith(f"{trials.WEIGHTS}/") for name in marker["files"])

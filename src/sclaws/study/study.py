@@ -178,7 +178,7 @@ class Study:
 
     def result(self, done: Done | None = None) -> Result:
         """Return table, fits and report of what is stored, and write them to the study's folder."""
-        Store.open(self.out)
+        Store.open(self.out).sweep_weights()
         done = done or Done()
         (found := self.table()).write(self.out)  # first of all: no law can take a finished table away
         table, fits, lost, ends = self._found(found, done)

@@ -62,7 +62,7 @@ def _estimates(plan: Plan, engine: Engine, budget: Budget) -> list[str]:
     money = f", {budget.cost(seconds):,.2f} in money" if budget.price else ""
     lines = [
         f"about {duration(seconds)}{_by(many)}{money} ({how}; training that stops early takes less), "
-        f"{plan.megabytes:.1f} MB"
+        f"{plan.megabytes:.1f} MB{_weights(plan)}"
     ]
     if budget.seconds < math.inf:
         spent, bundles = Feed(plan, plan.pace, budget, many, time.time).covered()
@@ -88,6 +88,15 @@ def undone(left: int, plan: Plan, engine: Engine) -> str:
 def _levels(trial: Trial) -> str:
     scheme = "" if trial.scheme == "uniform" else f", {trial.scheme}"
     return (", ".join(f"{s.name} = {s.level:g}" for s in trial.levels) or "everything") + scheme
+
+
+def _weights(plan: Plan) -> str:
+    """Return what the estimate of disk leaves out: how large a model is, nobody knows before it is there."""
+    if plan.train and any("weights" in item.settings.keep for item in plan.items):
+        return f" without the weights of {plan.to_train:,} models, which are kept"
+    if any(run.needs.startswith("model") for key in plan.train for run in plan.missing[key]):
+        return " without weights, which stay until the scores that read a model are stored"
+    return ""
 
 
 def status(plan: Plan, failures: pd.DataFrame, store: Store, thorough: bool) -> str:

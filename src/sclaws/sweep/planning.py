@@ -27,7 +27,7 @@ class Plan:
     """What a sweep would do: bundles still to run, counts, and estimates of CPU seconds and bytes.
 
     ``train`` holds the keys of trials to be trained, ``missing`` the runs that each unfinished trial lacks, ``pace``
-    what is known of times.
+    what is known of times; ``megabytes`` are those of embeddings and runs, without weights.
     """
 
     items: tuple[Item, ...]

@@ -50,7 +50,8 @@ def carry_out(
     ``tell(item, done, lost)`` is called as they finish. What others are working on is left to them, if they live: a
     worker that is lost with its machine leaves trials leased, and nobody elsewhere can tell at once that it is dead.
     What it was working on is done when it has given no sign of life for some time. Of a bundle whose worker was lost,
-    what it left undone is begun once more, each trial as an item of its own.
+    what it left undone is begun once more, each trial as an item of its own; but those that were being trained together
+    first go on together, once, from where they were.
     """
     total, given, losses = Done(), items if feed is None else feed, _Losses()
     until: dict[str, float] = {}
@@ -62,8 +63,9 @@ def carry_out(
                 until[item.bundle] = item.until
                 total.add(done)
                 tell(item, done, lost)
-        if alone := losses.taken():
-            given = [replace(item, until=until[item.bundle]) for item in _parts(items, alone, alone)]
+        again, alone = losses.taken()
+        if again:
+            given = [replace(item, until=until[item.bundle]) for item in _parts(items, again, alone)]
             continue
         free = store.freed(total.busy)
         total.busy = [key for key in total.busy if key not in free]
@@ -94,18 +96,24 @@ def _results(items: Iterable[Item], engine: Engine) -> Generator[tuple[Item, Don
 
 @dataclass
 class _Losses:
-    """Trials that were in items whose worker was lost, and those of them that are to be begun again, alone."""
+    """Trials that were in items whose worker was lost, and of those that are to be ``again`` whether alone.
+
+    ``joint``: those that have had their chance to go on together.
+    """
 
     before: set[str] = field(default_factory=set)
-    again: set[str] = field(default_factory=set)
+    again: dict[str, bool] = field(default_factory=dict)
+    joint: set[str] = field(default_factory=set)
 
     def of(self, item: Item, failure: Failure, store: Store) -> Done:
         """Return what becomes of an item whose worker was lost.
 
         Of several trials nobody knows which was the end of it: each is begun again. One that was alone has failed, and
         so has one that is lost again, or its runs if it was stored before. What somebody else holds is left to them.
+        Those that were being trained together, and left a checkpoint, go on together first, which counts for no loss.
         """
         done, held = Done(), store.said()
+        joint = _halfway(item, store) - self.joint
         for trial, runs in item.work:
             there = store.has_trial(trial.key)
             undone = [run.key for run in runs if store.run(run.key) is None] if there else [trial.key]
@@ -113,15 +121,22 @@ class _Losses:
             if undone and first and trial.key in held:
                 done.busy.append(trial.key)
             elif undone and first and len(item.work) > 1:
-                self.again.add(trial.key)
+                self.again[trial.key] = trial.key not in joint
             else:
                 for key in undone:
                     store.put_failure(key, asdict(failure))
                 done.failed += undone
-            self.before.add(trial.key)
+        self.joint |= joint
+        self.before |= {trial.key for trial, _ in item.work} - joint
         return done
 
-    def taken(self) -> set[str]:
-        """Return those that are to be begun again, once."""
-        again, self.again = self.again, set()
-        return again
+    def taken(self) -> tuple[set[str], set[str]]:
+        """Return those that are to be begun again, once, and those of them that are to be alone."""
+        again, self.again = self.again, {}
+        return {*again}, {key for key, alone in again.items() if alone}
+
+
+def _halfway(item: Item, store: Store) -> set[str]:
+    """Return those trials of an item whose training together has left its scratch, of none of them being there."""
+    keys = {trial.key for trial, _ in item.work if not store.has_trial(trial.key)}
+    return {key for members in store.halfway() if len(members) > 1 and keys.issuperset(members) for key in members}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sclaws.errors import ModelError
@@ -52,6 +53,21 @@ def fit(trial: Trial, side: data.Scarce, store: Store, settings: Settings) -> Tr
     with store.scratch(trial.key) if asks else nullcontext() as folder:
         said = {} if folder is None else {"context": _context(folder, [trial], store, settings)}
         return start(*views, seed=trial.seed("model"), **said)
+
+
+def loaded(trial: Trial, folder: Path, settings: Settings) -> Trained:
+    """Return what the trial's model saved of itself in ``folder``, to work as if it had been trained just now."""
+    model: Any = trial.model.build()
+    asks = "context" in inspect.signature(model.load).parameters
+    said = {"context": Context(Path(), settings.device, settings.threads)} if asks else {}
+    try:
+        found: Trained = model.load(folder, **said)
+    except Exception as error:
+        raise ModelError(
+            f"{trial.label}: the weights in {folder} cannot be loaded ({error}); mend the model's load, or remove this "
+            f"folder, to train again"
+        ) from error
+    return found
 
 
 def together(trials: Sequence[Trial], store: Store, settings: Settings) -> dict[str, Fitted | Exception]:

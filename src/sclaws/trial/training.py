@@ -148,6 +148,7 @@ def _one(
         for run in missing:
             if run.key not in done.failed and store.run(run.key) is None:
                 _score(run, store, trained, done)
+        store.drop_weights(trial.key)
         store.forget_failure(trial.key)
     except DiskError:
         raise  # the sweep ends: every other trial would be trained in vain, too
@@ -182,7 +183,8 @@ def _model(
         return None
     if (folder := store.weights(trial.key)) is None:
         return _train(trial, wanted, store, settings, done, fitting.alone(trial, store, settings))
-    trained: Trained = trial.model.build().load(folder)
+    trained = fitting.loaded(trial, folder, settings)
+    store.hold_weights(trial.key, [run.key for run in missing if needs_model(run)], keep="weights" in settings.keep)
     there = store.arrays(trial.key)
     absent = {name: run for run in missing if (name := f"embedding-{run.view_key}") not in there}
     if absent:
@@ -195,24 +197,31 @@ def _model(
 def _train(
     trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done, fitted: Fitted
 ) -> Trained:
-    """Store what only the model can give, then publish the trial: from here on it is never trained again."""
+    """Publish the trial with what only the model can give: from here on it is never trained again.
+
+    For runs that read the model itself that is the model, which stays until they are stored. One that cannot be saved
+    is asked before.
+    """
     started = time.perf_counter()
     trained = fitted.trained
     views = {run.view_key: run for run in wanted}
     embeddings = {key: embedding(trained, data.tested(run).view, trial.label) for key, run in views.items()}
     seconds = fitted.seconds + time.perf_counter() - started
     history, speed = learning.history(trained, trial.label), learning.speed(trained, trial.label)
-    for run in wanted:
-        if needs_model(run) and store.run(run.key) is None:
+    asking = [run for run in wanted if needs_model(run) and store.run(run.key) is None]
+    if not _comes_back(trial, trained):  # then these runs need the model that is in memory now
+        for run in asking:
             _score(run, store, trained, done)
+        asking = []
     measured = fitted.side.measured | {
         name: float(value)
         for name in ("n_params", "train_flops", "share_found")
         if (value := getattr(trained, name, None)) is not None
     }
     with store.stage_trial(trial.key) as stage:
-        if "weights" in settings.keep and hasattr(trained, "save"):
-            trained.save(stage.weights())
+        keep = "weights" in settings.keep
+        if hasattr(trained, "save") and (keep or asking):
+            trained.save(stage.weights(until=() if keep else [run.key for run in asking]))
         stage.record = {
             "description": trial.describe(),
             "measured": measured,
@@ -226,6 +235,13 @@ def _train(
             stage.save_array(f"embedding-{key}", values)
     done.trained.append(trial.key)
     return trained
+
+
+def _comes_back(trial: Trial, trained: Trained) -> bool:
+    """Return whether the model can be stored and loaded, and would not be had more cheaply anew."""
+    model: Any = trial.model.build()
+    learned = not trial.untrained and getattr(model, "trains", True)
+    return learned and hasattr(trained, "save") and hasattr(model, "load")
 
 
 def embedding(trained: Trained, view: View, label: str) -> Floats:
