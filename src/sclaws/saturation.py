@@ -28,6 +28,7 @@ import pandas as pd
 
 from sclaws.errors import TableError
 from sclaws.multiplier import DRAWS
+from sclaws.protocols import Floats
 from sclaws.saturation_rules import POINTS, RULES, Curve, Level
 from sclaws.table import Table, falls
 
@@ -94,6 +95,8 @@ def saturate(
     frame = table.points([x], y, by, replicate)
     place = f"{x}_level" if f"{x}_level" in frame else x
     frame = with_whole(frame, place, by, whole) if "scheme" in by and whole is not None else frame
+    frame = frame.reset_index(drop=True)
+    known = _Rows.of(frame, x, y, place, replicate, table.draws)
     made, points, used = [], [], []
     for curve, rows in _groups(frame, by):
         trained = rows[rows[place] > 0]
@@ -102,8 +105,8 @@ def saturate(
         floor = _untrained(frame, curve, place, by)
         metric = str(curve.get("metric", y))
         one = Curve(
-            tuple(_levels(trained, x, y, place, replicate, table.draws)),
-            next(_levels(floor.assign(**{place: 0.0}), x, y, place, replicate, table.draws), None),
+            tuple(known.levels(trained)),
+            known.level(0.0, floor.index.to_numpy()) if len(floor) else None,
             falls(metric) if lower is None else metric in lower,
         )
         found, means = one.judged(share, np.random.default_rng(seed))
@@ -186,18 +189,43 @@ def _where(frame: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
     return frame
 
 
-def _levels(
-    rows: pd.DataFrame, x: str, y: str, place: str, replicate: str | None, draws: pd.DataFrame | None
-) -> Iterator[Level]:
-    for at, some in rows.groupby(place, sort=True):
-        names = tuple(some[replicate].astype(str)) if replicate else ()
-        some = some.iloc[np.argsort(names, kind="stable")] if names else some
-        deviations = np.zeros((len(some), DRAWS))
-        if draws is not None and y == "value" and {"run", "metric"} <= set(some):
-            known = draws.reindex(pd.MultiIndex.from_frame(some[["run", "metric"]]))
+@dataclass(frozen=True)
+class _Rows:
+    """The columns of a frame's rows by their number: place and ``x``, values, replicates' names, (N, 64) draws."""
+
+    place: Floats
+    x: Floats
+    y: Floats
+    names: Any
+    draws: Floats
+
+    @classmethod
+    def of(
+        cls, frame: pd.DataFrame, x: str, y: str, place: str, replicate: str | None, draws: pd.DataFrame | None
+    ) -> _Rows:
+        deviations = np.zeros((len(frame), DRAWS))
+        if draws is not None and y == "value" and {"run", "metric"} <= set(frame):
+            known = draws.reindex(pd.MultiIndex.from_frame(frame[["run", "metric"]]))
             deviations = known.fillna(0.0).to_numpy(float)
-        where = float(at) if math.isfinite(at) else float(some[x].max())
-        yield Level(where, some[y].to_numpy(float), tuple(sorted(names)), deviations)
+        names = frame[replicate].astype(str).to_numpy(object) if replicate else None
+        at, inputs, values = (frame[name].to_numpy(float) for name in (place, x, y))
+        return cls(at, inputs, values, names, deviations)
+
+    def levels(self, rows: pd.DataFrame) -> Iterator[Level]:
+        """Yield the levels of some rows, smallest first."""
+        some = rows.index.to_numpy()
+        for at in np.unique(self.place[some]):
+            yield self.level(float(at), some[self.place[some] == at])
+
+    def level(self, at: float, some: Any) -> Level:
+        """Return rows of these numbers as one level, replicates in the order of their names."""
+        names: tuple[str, ...] = ()
+        if self.names is not None:
+            some = some[np.argsort(self.names[some], kind="stable")]
+            names = tuple(self.names[some])
+        where = at if math.isfinite(at) else float(self.x[some].max())
+        draws = np.asfortranarray(self.draws[some])  # the order in which they are added up, to the last bit
+        return Level(where, self.y[some], names, draws)
 
 
 __all__ = ["COLUMNS", "POINTS", "RULES", "Saturation", "saturate"]

@@ -72,12 +72,16 @@ class Table:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_csv(_ordered(self.frame), folder / "table.csv")
-            (folder / "provenance.json").write_text(_json(self.provenance), encoding="utf-8", newline="\n")
+            self.write_provenance(folder)
             _write_or_remove(self.failures, folder / "failures.csv")
             _write_draws(self.draws, folder / "draws.parquet")
         except OSError as error:
             raise TableError(f"{folder} cannot be written: {error}; give another folder") from error
         return folder
+
+    def write_provenance(self, folder: Path) -> None:
+        """Write provenance.json alone."""
+        (folder / "provenance.json").write_text(_json(self.provenance), encoding="utf-8", newline="\n")
 
     def where(self, rows: Any) -> Table:
         """Return the table of some rows: index labels of ``frame``, or a mask over it. Draws are kept whole."""

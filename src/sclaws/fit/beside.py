@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sclaws import fit
@@ -37,7 +38,9 @@ def fitted(
     for law, some in ((RISING, ~mask), (FALLING, mask)):
         if some.any():
             try:
-                found.append(fit.fit(rows.where(some), law, x, y, by, replicate, baseline="none"))
+                part = rows.where(some)
+                nothing = np.zeros(len(part.frame), bool)  # else the law would be fitted again, to its smaller levels
+                found.append(fit.fit(part, law, x, y, by, replicate, baseline="none", held_out=nothing))
             except TableError:  # no curve of this law has points enough: its rows stay blank
                 continue
     return Fits.join(found)

@@ -6,6 +6,7 @@ curve that are solved side by side (starts, draws, left-out levels, points of a 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class Curves:
     relative: Floats
     sampling: Floats | None
     ceiling: Floats
+
+    @functools.cached_property
+    def spectra(self) -> dict[float, Any]:
+        """{ρ: :class:`sclaws.fit.spectra.Spectrum`} of those that have been asked for."""
+        return {}
 
     @property
     def n(self) -> Ints:

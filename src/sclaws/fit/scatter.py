@@ -17,6 +17,7 @@ from numpy.random import Generator
 from scipy import special
 
 from sclaws.fit.curves import Curves
+from sclaws.fit.spectra import spectrum
 from sclaws.protocols import Floats, Ints
 
 RHO = np.sin((np.arange(12) + 0.5) / 12 * np.pi / 2) ** 2  # equal weights on these are the arcsine prior
@@ -183,7 +184,8 @@ def _alone(curves: Curves, both: Floats, scale: Floats, rho: float, p: Ints) -> 
 def _with_sampling(curves: Curves, both: Floats, scale: Floats, rho: float, p: Ints) -> Along:
     """The likelihood at one ρ beside known sampling errors S: in the basis where S and the mixture are diagonal."""
     n, ridge = curves.n, 1e-12 * np.eye(both.shape[-1] - 1)
-    known, log_mixture, both = _rotated(curves, both, scale, rho)
+    basis = spectrum(curves, scale, rho)
+    known, log_mixture, both = basis.known, basis.log_mixture, basis.turned(both)
     r, jac = both[..., 0], both[..., 1:]
     hessian = jac.mT @ jac + ridge
     pull = (jac * r[..., None]).sum(axis=1)
@@ -200,22 +202,6 @@ def _with_sampling(curves: Curves, both: Floats, scale: Floats, rho: float, p: I
     log_det = np.log(total).sum(axis=-1) - padding[:, None] * np.log(sigma2) + log_mixture[:, None]
     full = -0.5 * (log_det + square + n[:, None] * np.log(2 * np.pi))
     return sigma2, full - 0.5 * (np.linalg.slogdet(hessian)[1] - explained), full
-
-
-def _rotated(curves: Curves, both: Floats, scale: Floats, rho: float) -> tuple[Floats, Floats, Floats]:
-    """Return eigenvalues of S relative to the mixture, log |mixture|, and residuals and slopes in their basis."""
-    assert curves.sampling is not None
-    mixture = np.broadcast_to(np.eye(both.shape[1]), (len(both), both.shape[1], both.shape[1]))
-    if curves.shared is not None:
-        members = curves.members
-        mixture = (1 - rho) * mixture + rho * (members @ members.mT)
-        mixture = mixture + rho * (1 - curves.real)[:, :, None] * np.eye(both.shape[1])
-    root = np.linalg.cholesky(mixture)
-    log_mixture = 2 * np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
-    sampling = curves.sampling / (scale[:, :, None] * scale[:, None, :])
-    inner = np.linalg.solve(root, np.linalg.solve(root, sampling).mT)
-    known, basis = np.linalg.eigh((inner + inner.mT) / 2)
-    return np.maximum(known, 0), log_mixture, basis.mT @ np.linalg.solve(root, both)
 
 
 def _sigma2(rest: Floats, n: Ints, p: Ints) -> Floats:

@@ -92,7 +92,7 @@ def panels(table: Table, fits: Fits, truth: Mapping[str, Any]) -> Iterator[Panel
         for one in some:
             groups.setdefault(tuple(str(one.curve[c]) for c in roles.panel), []).append(one)
         for group in groups.values():
-            panel = Group(table.frame, fits.predictions, group, roles, table.draws is not None, per_line).panel(truth)
+            panel = Group(table.frame, group, roles, table.draws is not None, per_line).panel(truth)
             against = f", against {panel.x}" if several_x else ""
             yield replace(panel, title=f"{panel.title}{against}{f' ({kind[0]} law)' if several_laws else ''}")
 
@@ -125,7 +125,6 @@ class Group:
     """The fits of one panel with the table's rows behind them."""
 
     frame: pd.DataFrame
-    predictions: pd.DataFrame
     fits: list[Fit]
     roles: Roles
     known_errors: bool
@@ -151,6 +150,7 @@ class Group:
             (c, str(v)) for c, v in first.curve.items() if c in self.roles.panel and c not in (*shown, "metric")
         ]
         bound = whole["bound"].min() if "bound" in whole else OPEN
+        scaled, universal = self._scaled()
         return Panel(
             title=" · ".join(words.name(first.curve[c]) for c in shown) or y,
             law=law_name(first.law),
@@ -167,23 +167,27 @@ class Group:
             else (),
             bound=float(bound),
             constants=tuple(constants),
-            scaled=self._scaled("y_scaled"),
-            universal=self._scaled("predicted_scaled"),
+            scaled=scaled,
+            universal=universal,
         )
 
-    def _scaled(self, column: str) -> tuple[Scaled, ...]:
-        """Return every fitted point rescaled; with one input, the curves of a panel are its fits in their order."""
-        out: list[Scaled] = []
-        for number, one in enumerate(self.fits if len(self.fits) > 1 else ()):
-            found = Fits((one,)).collapse()
-            rows = zip(found["x_scaled"], found[column], found["held_out"], strict=True)
-            out += [(number, float(u), float(v), bool(h)) for u, v, h in rows if words.finite(u) and words.finite(v)]
-        return tuple(out)
+    def _scaled(self) -> Iterator[tuple[Scaled, ...]]:
+        """Yield every fitted point rescaled, as it is and on the universal curve of the law.
+
+        With one input, the curves of a panel are its fits in their order.
+        """
+        several = self.fits if len(self.fits) > 1 else []
+        found = [(number, Fits((one,)).collapse()) for number, one in enumerate(several)]
+        for column in ("y_scaled", "predicted_scaled"):
+            rows = [(n, *row) for n, f in found for row in zip(f["x_scaled"], f[column], f["held_out"], strict=True)]
+            yield tuple(
+                (number, float(u), float(v), bool(h)) for number, u, v, h in rows if words.finite(u) and words.finite(v)
+            )
 
     def rows(self, one: Fit) -> pd.DataFrame:
         """Return the table's rows that a fit was made of, or that it predicts: those are told by a column ``HELD``."""
         inputs = list(one.inputs.values())
-        told = _where(self.predictions, {**one.curve, "law": law_name(one.law)})
+        told = one.points
         places = list(map(tuple, told[[*inputs, "y"]].to_numpy(float)))
         held, left = dict(zip(places, told["held_out"], strict=True)), Counter(places)
         mine = _where(self.frame, one.curve)

@@ -13,64 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from sclaws import grid, keys, report, sweep
 from sclaws import trial as trials
-from sclaws.decomposition import Decomposition
 from sclaws.engines.serial import Serial
 from sclaws.errors import StudyError
 from sclaws.fit import Fits
 from sclaws.plugins import Spec
 from sclaws.protocols import Engine
-from sclaws.saturation import Saturation
 from sclaws.store import Store
 from sclaws.study import agreeing, budgeting, check, collect, decomposing, fitting, learning, saturating, told
 from sclaws.study import named as naming
 from sclaws.study import words as wording
+from sclaws.study.result import Analysis, Result
+from sclaws.study.unchanged import keep, kept, made_of
 from sclaws.table import Table, write_csv
 from sclaws.trial import Done, Item, Settings
 
-
-@dataclass(frozen=True)
-class Result:
-    """What a study found: table, fits, report, what happened in this run, what model and measurement lost, where curves
-    saturate, and how far measures of the same trials agree (:func:`sclaws.agreement.agreement`).
-    """
-
-    table: Table
-    fits: Fits
-    report: Path
-    done: Done
-    truth: Mapping[str, Mapping[str, Any]]
-    lost: Decomposition
-    ends: Saturation
-    agreement: pd.DataFrame
-
-    @property
-    def failed(self) -> int:
-        """Number of trials and runs that are on record as failed."""
-        return len(self.table.failures)
-
-    @property
-    def missing(self) -> int:
-        """Number of runs of the study that are not in the table."""
-        return int(self.table.provenance["runs"] - self.table.provenance["runs_done"])
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the reader of the table should know, in sentences."""
-        return tuple(self.table.provenance.get("warnings", ()))
-
-    def _repr_html_(self) -> str:
-        return f"{self.fits._repr_html_()}{self.table._repr_html_()}<p>Report: {self.report}</p>"
-
-    def __repr__(self) -> str:
-        notes = "".join(f"{note}\n" for note in self.warnings)
-        lines = [*decomposing.sentences(self.lost.frame), *saturating.sentences(self.ends)]
-        more = "".join(f"{line}\n" for line in [*lines, *agreeing.sentences(self.agreement)])
-        return f"{told.fitted(self.fits.frame, self.truth)}\n\n{more}{notes}report: {self.report}"
+PAGE = "report.html"
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,37 +127,36 @@ class Study:
     def run(self, *, progress: bool = True) -> Result:
         """Do what is missing, then write table, fits and report. Stop it any way and call it again: it resumes.
 
-        What a budget leaves undone is in ``result.done.left``.
+        What a budget leaves undone is in ``result.done.left``. Fits and report that are there stay where nothing has
+        changed since they were written (:mod:`sclaws.study.unchanged`).
         """
         self._ready()
-        return self.result(self._swept(self.plan(), progress))
+        return self.result(self._swept(self.plan(), progress), anew=False)
 
     def calibrate(self, *, progress: bool = True) -> Done:
         """Train and keep two small trials of each model that was never timed: estimates rest on this machine then."""
         self._ready()
         return self._swept(sweep.calibration(self.plan()), progress)
 
-    def result(self, done: Done | None = None) -> Result:
+    def result(self, done: Done | None = None, *, anew: bool = True) -> Result:
         """Return table, fits and report of what is stored, and write them to the study's folder."""
-        Store.open(self.out).sweep_weights()
-        done = done or Done()
-        (found := self.table()).write(self.out)  # first of all: no law can take a finished table away
-        table, fits, lost, ends = self._found(found, done)
-        agreement = agreeing.agreeing(table)
-        table.write(self.out)
-        fits.write(self.out)
-        decomposing.write(self.out, lost)
-        saturating.write(self.out, ends)
-        agreeing.write(self.out, agreement)
+        store, done = Store.open(self.out), done or Done()
+        store.sweep_weights()
+        (table := self.table()).write(self.out)  # first of all: no law can take a finished table away
         learning.write(self.out, self.runs, self.store)
-        rules = fitting.targets(self._asked())
-        write_csv(fits.targets(rules), self.out / "targets.csv")
-        truth = self.truth()
-        page = report.write(
-            self.out, table, fits, title=self.words["name"], study_text=self.text, truth=truth, rules=rules, lost=lost,
-            ends=ends, agreement=agreement,
-        )  # fmt: skip
-        return Result(table, fits, page, done, truth, lost, ends, agreement)
+        truth, runs = self.truth(), [run.key for run in self.runs]
+        told_too = self.words["name"], self.text, table.provenance, len(done.busy), len(done.left)
+        made = made_of(self.out, self._asked(), truth, runs, told_too)
+        analyse = functools.partial(self._analysis, table, done)
+        found = None if anew else kept(self.out, made)
+        if found is not None:
+            return Result(self._noted(table, found["notes"]), self.out / PAGE, done, truth, found["said"], analyse)
+        analysis = analyse()
+        table = self._noted(table, analysis.notes)
+        said = analysis.said(truth)
+        page = self._written(table, analysis, truth)
+        keep(store, made, analysis, said)
+        return Result(table, page, done, truth, said, lambda: analysis)
 
     def table(self) -> Table:
         """Return the table of what is stored."""
@@ -283,14 +243,32 @@ class Study:
     def _asked(self) -> list[dict[str, Any]]:
         return fitting.asked(self.words.get("fit", []), self.runs)
 
-    def _found(self, table: Table, done: Done) -> tuple[Table, Fits, Decomposition, Saturation]:
-        """Return the table with what its reader should know, and the fits and the like that it allows."""
-        fits, notes = fitting.fitted(table, self._asked(), self.folder)
-        notes += told.warnings(table, len(done.busy), len(done.left))
+    def _analysis(self, table: Table, done: Done) -> Analysis:
+        """Return what the table says, with what its reader should know."""
+        fits, failed = fitting.fitted(table, self._asked(), self.folder)
         lost = decomposing.decomposition(table, self.runs)
         ends, unsaid = saturating.saturation(table)
-        notes += [*decomposing.warnings(lost), *unsaid]
-        return replace(table, provenance={**table.provenance, "warnings": notes}), fits, lost, ends
+        notes = [*failed, *told.warnings(table, len(done.busy), len(done.left)), *decomposing.warnings(lost), *unsaid]
+        return Analysis(fits, lost, ends, agreeing.agreeing(table), tuple(notes), whole=not (failed or unsaid))
+
+    def _noted(self, table: Table, notes: Sequence[str]) -> Table:
+        """Return the table with what its reader should know, which is written beside it."""
+        table = replace(table, provenance={**table.provenance, "warnings": list(notes)})
+        table.write_provenance(self.out)
+        return table
+
+    def _written(self, table: Table, analysis: Analysis, truth: Mapping[str, Any]) -> Path:
+        """Write what the table says to the study's folder; return the path of the report."""
+        analysis.fits.write(self.out)
+        decomposing.write(self.out, analysis.lost)
+        saturating.write(self.out, analysis.ends)
+        agreeing.write(self.out, analysis.agreement)
+        rules = fitting.targets(self._asked())
+        write_csv(analysis.fits.targets(rules), self.out / "targets.csv")
+        return report.write(
+            self.out / PAGE, table, analysis.fits, title=self.words["name"], study_text=self.text, truth=truth,
+            rules=rules, lost=analysis.lost, ends=analysis.ends, agreement=analysis.agreement,
+        )  # fmt: skip
 
     def _datasets(self) -> list[Spec]:
         return list(dict.fromkeys(run.trial.dataset for run in self.runs))
