@@ -106,7 +106,7 @@ class LMI:
         """Return what each probe alone gives (to rounding), or the error that it alone raises, in order.
 
         Those with as many cells and columns, and cells in the same folds, are trained as one batch. Memory of a batch:
-        4 n (d + k) bytes an estimate on the device, d and k being 128 at most, and 25 MB for networks and their
+        4 n (d + k) bytes each on the device, d and k being 128 at most, and about 25 MB (reckoned) of networks and
         gradients. Before that, 8 n (d + k) bytes of all columns, in pieces of half a gigabyte or a single estimate.
         """
         seed = _estimate.seeded(seed)
