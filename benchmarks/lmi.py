@@ -3,10 +3,12 @@
     python benchmarks/lmi.py grid
     python benchmarks/lmi.py images ../shared/data/mnist.npz
     python benchmarks/lmi.py rival ../shared/data/mnist.npz        # needs: pip install --no-deps latentmi==0.1.3
+    python benchmarks/lmi.py stacked                               # 16 estimates one by one, and as one batch
 
 Problems of Gowri, Sadalski & Klein (2024, arXiv 2409.02732): copies of correlated Gaussian pairs, and pairs of images
 of two digits whose labels agree but for known noise, so that they share at most one bit, known exactly. ``rival`` times
-both on one core; the package is given ``np.NaN``, which NumPy 2 has not, and nothing else is changed.
+both on one core; the package is given ``np.NaN``, which NumPy 2 has not, and nothing else is changed. ``stacked`` tells
+whether a batch is worth it on this device: three turns of each in one run, seconds of the clock and of the processor.
 """
 
 from __future__ import annotations
@@ -108,6 +110,34 @@ def against_the_package(path) -> None:
         print(f"{name:<22} {bits:>6.3f} {figures} {theirs / own:>5.0f}x", flush=True)
 
 
+def stacked() -> None:
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    print(f"16 estimates, 16 + 20 columns, on {device}")
+    print(f"{'cells':>6} {'one by one':>22} {'one batch':>22} {'ratios':>12} {'difference':>11}")
+    LMI().estimate(*grid(np.random.default_rng(0), 200, 5, 1, 1.0))  # compiled before the clock starts
+    for cells in (300, 1000, 3000):
+        rng = np.random.default_rng(cells)
+        y = grid(rng, cells, 20, 4, 2.0)[1]
+        pairs = [(y[:, :16] + rng.normal(size=(cells, 16)), y) for _ in range(16)]
+        for _ in range(3):
+            alone, *one = both_clocks(lambda pairs=pairs: [LMI().estimate(*pair) for pair in pairs])
+            batch, *many = both_clocks(lambda pairs=pairs: LMI().estimate_many(pairs))
+            apart = max(abs(a.value - b.value) for a, b in zip(alone, batch, strict=True))
+            seconds = " ".join(f"{wall:>8.1f} s, cpu {cpu:>5.1f} s" for wall, cpu in (one, many))
+            ratios = f"{one[0] / many[0]:>5.2f}, {one[1] / many[1]:>5.2f}"
+            print(f"{cells:>6} {seconds} {ratios} {apart:>11.2g}", flush=True)
+    if torch.cuda.is_available():
+        print(f"at most {torch.cuda.max_memory_allocated() / 1e6:.0f} MB of the GPU's memory")
+
+
+def both_clocks(run):
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = run()
+    return found, time.perf_counter() - wall, time.process_time() - cpu
+
+
 def timed(run):
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):  # the package prints every epoch
@@ -117,11 +147,11 @@ def timed(run):
 
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parse.add_argument("what", choices=("grid", "images", "rival"))
+    parse.add_argument("what", choices=("grid", "images", "rival", "stacked"))
     parse.add_argument("path", nargs="?")
     given = parse.parse_args()
-    if given.what == "grid":
-        on_grid()
+    if given.what in ("grid", "stacked"):
+        {"grid": on_grid, "stacked": stacked}[given.what]()
     else:
         {"images": on_images, "rival": against_the_package}[given.what](given.path)
 

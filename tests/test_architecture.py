@@ -24,7 +24,7 @@ FILES = sorted(SRC.rglob("*.py"))
 FORBIDDEN = {"base", "common", "config", "core", "helpers", "misc", "registry", "shared", "tools", "util", "utils"}
 HEAVY = {"anndata", "h5py", "lightning", "scanpy", "scvi", "torch"}
 LONGEST_FILE = 330  # "about 300"
-ONE_PAGE = {"protocols.py": 430}  # the contracts are read together and stay together
+ONE_PAGE = {"protocols.py": 440}  # the contracts are read together and stay together
 LONGEST_FUNCTION = 60
 MEDIAN_FUNCTION = 10
 

@@ -389,6 +389,12 @@ class Score(Protocol):
     ``metrics`` names what it returns, for studies to be checked by. Optional: ``n_genes``, the number it will ask
     ``probe.genes`` for, ``by``, the ``obs`` column whose groups a split must not cut, and ``check(adata)``, which
     raises ``DataError`` or ``ScoreError`` for cells that it cannot score, are checked before any work is lost.
+
+    Optional, of a score that does not need the model: ``many(probes: Iterable[Probe], *, seed) -> list[Mapping |
+    Exception]`` measures several at once: one answer a probe, in order, which is what ``__call__`` alone gives (to .01)
+    whatever the neighbours, and an exception in the place of one that cannot be measured. Probes are best read one by
+    one. ``together``, with it, is how many it wants of the runs of a bundle, on this machine: results are stored when
+    all of them are measured. Below 2, ``many`` is not used.
     """
 
     def __call__(self, probe: Probe, *, seed: int) -> Mapping[str, Estimate]:

@@ -4,7 +4,9 @@ import pytest
 pytest.importorskip("torch")
 
 from sclaws import testing
-from sclaws.errors import ScoreError
+from sclaws.errors import DataError, ScoreError
+from sclaws.protocols import Pairs
+from sclaws.scores import _latents, lmi
 from sclaws.scores.lmi import LMI
 
 # Gowri et al. 2024, MI_Gaussian_grids: mean of 15 ambient dimensions at 2,000 cells and 2 bits, by intrinsic dimension
@@ -77,6 +79,92 @@ def test_many_at_once_are_what_each_is_alone():
         alone = LMI().estimate(*pair, seed=2)
         assert found.value == pytest.approx(alone.value, abs=0.01)
         assert (found.verdict, found.details.keys()) == (alone.verdict, alone.details.keys())
+
+
+class Probe:
+    """What ``many`` reads of a probe, and how often."""
+
+    def __init__(self, x, y, groups=None, error=None):
+        self.given, self.error, self.read = (x, y, groups), error, 0
+
+    @property
+    def pairs(self):
+        self.read += 1
+        if self.error:
+            raise self.error
+        x, y, groups = self.given
+        return Pairs(x, y, np.arange(len(x)), np.arange(1, len(x) + 1, dtype=np.uint64), groups)
+
+
+def stacks(monkeypatch, learnt=_latents.latents, most=99):
+    """Record how many pairs are trained at once; more than ``most`` do not fit into memory."""
+    sizes = []
+
+    def latents(pairs, *rest):
+        sizes.append(len(pairs))
+        if len(pairs) > most:
+            raise MemoryError("no room for so many")
+        return learnt(pairs, *rest)
+
+    monkeypatch.setattr(_latents, "latents", latents)
+    return sizes
+
+
+def test_many_probes_of_any_cells_and_each_failure_in_its_place(monkeypatch):
+    x, y = grid(np.random.default_rng(7), 120, 4, 2, 1.0)
+    gone = DataError("the file of cells is gone")
+    probes = [
+        Probe(x, y),
+        Probe(x, y, error=gone),
+        Probe(x[:49], y[:49]),
+        Probe(x[::-1] ** 3, y),
+        Probe(x, y, groups=np.arange(120) // 6),
+        Probe(x[:60], y[:60]),
+        Probe(x * np.nan, y),
+        Probe(np.ones((120, 2)), y),
+    ]
+    sizes = stacks(monkeypatch)
+    found = LMI().many(iter(probes), seed=2)
+    assert sizes == [2, 1, 1]  # those of the same folds at once; groups, and fewer cells, are dealt otherwise
+    assert [probe.read for probe in probes] == [1] * 8
+    assert found[1] is gone
+    assert all(isinstance(found[i], ScoreError) for i in (2, 6))
+    assert found[7]["information"].verdict == "the embedding is constant"
+    for i in (0, 3, 4, 5):
+        alone = LMI()(probes[i], seed=2)["information"]
+        assert found[i]["information"].value == pytest.approx(alone.value, abs=0.01)
+        assert found[i]["information"].verdict == alone.verdict
+
+
+def test_what_is_too_much_at_once_is_done_in_pieces_or_one_by_one(monkeypatch):
+    x, y = grid(np.random.default_rng(8), 60, 4, 2, 1.0)
+    probes = [Probe(x, y), Probe(-x, y), Probe(x + y, y)]
+
+    def learnt(pairs, *rest):  # what is learnt does not matter here
+        return [(x[:, :2], y[:, :2]) for x, y in pairs]
+
+    sizes = stacks(monkeypatch, learnt)
+    whole = LMI().many(probes, seed=2)
+    monkeypatch.setattr(lmi, "_STACKED", 2 * (x.size + y.size))
+    assert LMI().many(probes, seed=2) == whole
+    monkeypatch.setattr(lmi, "_STACKED", x.size)  # less than one
+    assert LMI().many(probes, seed=2) == whole
+    assert sizes == [3, 2, 1, 1, 1, 1]
+    monkeypatch.undo()
+    sizes = stacks(monkeypatch, learnt, most=1)
+    assert LMI().many(probes, seed=2) == whole
+    assert sizes == [3, 1, 1, 1]
+    sizes = stacks(monkeypatch, learnt, most=0)
+    assert [str(one) for one in LMI().many(probes, seed=2)] == ["no room for so many"] * 3
+
+
+def test_estimates_are_batched_only_where_there_is_a_gpu(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert LMI().together == 1
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert LMI().together > 1
 
 
 def test_the_same_seed_gives_the_same_number_whatever_the_global_state_and_threads():

@@ -20,6 +20,13 @@ class Deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         return self
     def embed(self, view): return view.totals[:, None] + np.arange(2)
+class Fatal:
+    together = 4
+    def __call__(self, probe, *, seed):
+        from sclaws.protocols import Estimate
+        return {"mean": Estimate(float(probe.pairs.x.mean()), 0.0, 1e9, 0.0, "count", 1)}
+    def many(self, probes, *, seed):
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 # Four steps, the last one deadly as many times as a file says; what is begun, and where, is written down.
 JOINT = """
@@ -86,6 +93,15 @@ def test_of_a_bundle_only_the_trial_that_killed_its_worker_fails(store) -> None:
     assert "SIGKILL" in store.failures()[two]["message"]
     assert sorted(store.trials()) == sorted([one, *others])
     assert done.trained == others  # the first was stored before its worker died, which could not say so any more
+
+
+def test_a_batch_of_scores_that_killed_its_worker_is_scored_in_single_trials(store) -> None:
+    words = WORDS | {"models": [WORDS["models"][i] for i in (0, 2, 3)], "scores": "deadly.py:Fatal"}
+    item = Item("a", tuple((run.trial, (run,)) for run in grid.runs(words, store.folder.parent)), str(store.folder))
+    done = sweep.carry_out([item], Processes(workers=1, threads=1), store)
+    assert (done.failed, done.busy, store.failures()) == ([], [], {})
+    assert done.trained == []  # all were stored before the worker died
+    assert sorted(done.scored) == sorted(run.key for _, (run,) in item.work)
 
 
 def test_a_lost_bundle_is_begun_once_more_in_single_trials(store) -> None:

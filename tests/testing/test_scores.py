@@ -115,6 +115,54 @@ class Misplaced(Wrapped):
     needs = "cells"
 
 
+class AtOnce(Wrapped):
+    """Measures several at once; each of the following does so wrongly in one way."""
+
+    together = 4
+
+    def many(self, probes, *, seed):
+        return [self.one(probe, seed) for probe in probes]
+
+    def one(self, probe, seed):
+        try:
+            return self(probe, seed=seed)
+        except ScoreError as error:
+            return error
+
+
+class Unasked(AtOnce):
+    together = 0
+
+
+class Losing(AtOnce):
+    def many(self, probes, *, seed):
+        return super().many(probes, seed=seed)[1:]
+
+
+class Infecting(AtOnce):
+    def many(self, probes, *, seed):
+        found = super().many(probes, seed=seed)
+        return [next((one for one in found if isinstance(one, Exception)), None) or one for one in found]
+
+
+class Shuffling(AtOnce):
+    def many(self, probes, *, seed):
+        found = super().many(probes, seed=seed)
+        good = [one for one in found if not isinstance(one, Exception)][::-1]
+        return [one if isinstance(one, Exception) else good.pop(0) for one in found]
+
+
+class Healing(AtOnce):
+    def one(self, probe, seed):
+        return super().one(probe, seed) if np.isfinite(probe.embedding).all() else {}
+
+
+class Renaming(AtOnce):
+    def one(self, probe, seed):
+        found = super().one(probe, seed)
+        return found if isinstance(found, Exception) else {"bits": found["information"]}
+
+
 class BareScore:
     """No ``estimate`` on arrays: the checks go through the probe, and the NaN are found there."""
 
@@ -229,6 +277,12 @@ def test_promises_that_are_kept(score):
         (Shut(), "neither a label nor a continuous signal was accepted"),
         (Misplaced(), "needs = 'cells'; one of 'signal', 'embedding', 'model', 'model and signal' is needed"),
         (BareScore(), "an embedding of NaN was not refused"),
+        (Unasked(), "together = 0; many needs a whole number, 1 or more"),
+        (Losing(), r"many gave \d answers for \d probes"),
+        (Infecting(), "many: one that was to fail took another with it: "),
+        (Shuffling(), "many: information is [^ ]* among others, and [^ ]* alone"),
+        (Healing(), "many: an embedding of NaN among others was not refused in its place"),
+        (Renaming(), r"many gives \['bits'\], and one alone \['information'\]"),
         (BlindLoss(), "a model with a lower loss has the same scores"),
         (Unseeing(), "an embedding of noise has the same scores"),
         (InOrder(), "information: the same cells in another order have another value"),
@@ -250,3 +304,7 @@ def test_broken_promises_are_told(score, told):
 def test_cells_that_a_score_refuses_are_told():
     with pytest.raises(ScoreError, match="no such column"):
         testing.conforms("scores", Checked())
+
+
+def test_a_score_that_measures_several_at_once_passes():
+    testing.conforms("scores", AtOnce())

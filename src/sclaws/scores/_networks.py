@@ -40,6 +40,13 @@ def one_thread() -> Iterator[str]:
         torch.set_num_threads(before)
 
 
+def together() -> int:
+    """Return how many estimates are worth training at once here: 16 on a GPU, which one alone leaves idle; else 1."""
+    import torch
+
+    return 16 if torch.cuda.is_available() else 1
+
+
 class Stack:
     """M multilayer perceptrons of equal shape: (M, rows, sizes[0]) -> (M, rows, sizes[-1]), SiLU between layers."""
 

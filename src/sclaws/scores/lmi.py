@@ -9,9 +9,9 @@ space; it misses what lies beyond ``latent`` dimensions, and what neighbours mis
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,20 @@ from sclaws.errors import ScoreError
 from sclaws.protocols import Estimate, Floats, Ids, Ints, Probe
 from sclaws.scores import _coordinates, _estimate, _latents, _nearest, _networks, _reliability
 
+T = TypeVar("T")
 _BIT = math.log(2)
+_STACKED = 2**26  # numbers in the embeddings and signals of estimates trained at once: half a gigabyte of float64
+
+
+_Given: TypeAlias = "tuple[Floats, NDArray[Any], Ints | None, Ids | None]"  # x, y, groups, ids
+
+
+class _Dealt(NamedTuple):
+    """Checked cells, the fold of each (n,), and what there is to say of both."""
+
+    given: _estimate.Sample
+    fold: Ints
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,28 +82,78 @@ class LMI:
     ) -> list[Estimate]:  # fmt: skip
         """Return what ``estimate`` returns for each pair (x, y) of the same cells, trained as one batch.
 
-        For the embeddings of a sweep. Pairs of one shape share every step, which is what keeps a GPU busy; on a CPU the
-        time is that of one after the other. The numbers are the same to rounding.
+        Pairs of one shape share every step. The numbers are the same to rounding. Raises what one of them raises.
         """
         seed = _estimate.seeded(seed)
-        given = [_estimate.sample(x, y, groups, ids) for x, y in pairs]
-        left_out = [""] * len(given)
-        for i, each in enumerate(given):
-            if each.is_label and _estimate.varying(each.x).any():
-                given[i], left_out[i] = each.classes_of(2 * self.folds * (self.k + 1), "lmi")
-        found: dict[int, Estimate] = {
-            i: _estimate.constant_embedding(each, **self._settings())
-            for i, each in enumerate(given)
-            if not _estimate.varying(each.x).any()
-        }
-        for alike in _same_folds([i for i in range(len(given)) if i not in found], given):
-            fold, note = _estimate.dealt(given[alike[0]], self.folds, seed)
-            learnt = _latents.latents([(given[i].x, given[i].y) for i in alike], fold, seed, self.latent)
-            for i, (a, b) in zip(alike, learnt, strict=True):
-                sides = _nearest.centred(a, fold), _nearest.centred(b, fold)
-                measure = self._label if given[i].is_label else self._continuous
-                found[i] = measure(given[i], *sides, fold, (left_out[i], note), seed)
-        return [found[i] for i in range(len(given))]
+        found = []
+        for one in self._all([self._dealt((x, y, groups, ids), seed) for x, y in pairs], seed):
+            if isinstance(one, Exception):
+                raise one
+            found.append(one)
+        return found
+
+    @property
+    def together(self) -> int:
+        """How many estimates a sweep is to hand to ``many``: 16 where torch sees a GPU, else 1, which is not at all.
+
+        Training is over nine tenths of an estimate. On a CPU a stack does the arithmetic of its members, and took 1.0
+        to 1.4 times less (``benchmarks/lmi.py stacked``), for which nothing is stored until all 16 are done: not worth
+        it. What a GPU waits for is the number of operations: 16 in a stack take a twelfth of them an estimate.
+        """
+        return _networks.together()
+
+    def many(self, probes: Iterable[Probe], *, seed: int) -> list[dict[str, Estimate] | Exception]:
+        """Return what each probe alone gives (to rounding), or the error that it alone raises, in order.
+
+        Those with as many cells and columns, and cells in the same folds, are trained as one batch. Memory of a batch:
+        4 n (d + k) bytes each on the device, d and k being 128 at most, and about 25 MB (reckoned) of networks and
+        gradients. Before that, 8 n (d + k) bytes of all columns, in pieces of half a gigabyte or a single estimate.
+        """
+        seed = _estimate.seeded(seed)
+        found: list[dict[str, Estimate] | Exception] = []
+        for some in _pieces(probes):
+            dealt = [one if isinstance(one, Exception) else _attempt(self._dealt, one, seed) for one in some]
+            made = self._all(dealt, seed)
+            found += [one if isinstance(one, Exception) else {"information": one} for one in made]
+        return found
+
+    def _dealt(self, pairs: _Given, seed: int) -> _Dealt | Estimate:
+        """Return cells ready to be learnt from, or 0 bits if their embedding is constant."""
+        given, left_out = _estimate.sample(*pairs), ""
+        if given.is_label and _estimate.varying(given.x).any():
+            given, left_out = given.classes_of(2 * self.folds * (self.k + 1), "lmi")
+        if not _estimate.varying(given.x).any():
+            return _estimate.constant_embedding(given, **self._settings())
+        fold, note = _estimate.dealt(given, self.folds, seed)
+        return _Dealt(given, fold, (left_out, note))
+
+    def _all(self, made: Sequence[_Dealt | Estimate | Exception], seed: int) -> list[Estimate | Exception]:
+        """Return what is made already, and of the rest an estimate or its error; those of the same folds as one."""
+        found: dict[int, Estimate | Exception] = {}
+        stacks: dict[bytes, dict[int, _Dealt]] = {}
+        for i, one in enumerate(made):
+            if isinstance(one, _Dealt):
+                stacks.setdefault(one.fold.tobytes(), {})[i] = one
+            else:
+                found[i] = one
+        for stack in stacks.values():
+            for (i, dealt), learnt in zip(stack.items(), self._learnt([*stack.values()], seed), strict=True):
+                found[i] = learnt if isinstance(learnt, Exception) else _attempt(self._measured, dealt, learnt, seed)
+        return [found[i] for i in range(len(made))]
+
+    def _learnt(self, stack: list[_Dealt], seed: int) -> list[tuple[Floats, Floats] | Exception]:
+        """Return the latents of each; where all together fail, each is tried by itself: memory may do for one."""
+        try:
+            return [*_latents.latents([(one.given.x, one.given.y) for one in stack], stack[0].fold, seed, self.latent)]
+        except Exception as error:
+            if len(stack) == 1:
+                return [error]
+        return [self._learnt([one], seed)[0] for one in stack]  # not above: there the error still holds its memory
+
+    def _measured(self, dealt: _Dealt, learnt: tuple[Floats, Floats], seed: int) -> Estimate:
+        given, fold, notes = dealt
+        a, b = (_nearest.centred(side, fold) for side in learnt)
+        return (self._label if given.is_label else self._continuous)(given, a, b, fold, notes, seed)
 
     def _settings(self) -> dict[str, Any]:
         return {"estimator": "lmi", "latent": self.latent, "k": self.k, "folds": self.folds}
@@ -151,9 +214,30 @@ class LMI:
         )
 
 
-def _same_folds(places: list[int], given: list[_estimate.Sample]) -> list[list[int]]:
-    """Return the places in sets whose folds are the same: continuous signals, and each label."""
-    sets: dict[bytes, list[int]] = {}
-    for i in places:
-        sets.setdefault(given[i].y.tobytes() if given[i].is_label else b"", []).append(i)
-    return list(sets.values())
+def _attempt(call: Callable[..., T], *given: Any) -> T | Exception:
+    """Return what a call returns, or the error that it raises: of one estimate among many."""
+    try:
+        return call(*given)
+    except Exception as error:
+        return error
+
+
+def _pieces(probes: Iterable[Probe]) -> Iterator[list[_Given | Exception]]:
+    """Yield the pairs of probes, as many at a time as may be in memory together or one; or the error of a probe."""
+    piece: list[_Given | Exception] = []
+    filled = 0
+    for probe in probes:
+        one = _attempt(_given, probe)
+        numbers = 0 if isinstance(one, Exception) else one[0].size + one[1].size
+        if piece and filled + numbers > _STACKED:
+            yield piece
+            piece, filled = [], 0
+        piece.append(one)
+        filled += numbers
+    if piece:
+        yield piece
+
+
+def _given(probe: Probe) -> _Given:
+    pairs = probe.pairs
+    return pairs.x, pairs.y, pairs.groups, pairs.ids

@@ -28,6 +28,8 @@ def check(score: Any) -> None:
         return
     if needs == "embedding":
         _reads_cells(score)
+        if hasattr(score, "many"):
+            _at_once(score, cells.counts(_CELLS), [_codes(cells.counts(_CELLS))])
         return
     view = cells.counts(_CELLS)
     signals = {"a label": _codes(view), "a continuous signal": view.obsm("protein")}
@@ -37,6 +39,8 @@ def check(score: Any) -> None:
         _through_probe(score, view, y)
         if hasattr(score, "estimate"):
             _on_arrays(score, view, y)
+    if hasattr(score, "many"):
+        _at_once(score, view, [*taken.values()])
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,28 @@ def _on_arrays(score: Any, view: View, y: NDArray[Any]) -> None:
     _refused(lambda: score.estimate(x[:10], y[:10], seed=0), "a sample of 10 cells")
     _refused(lambda: score.estimate(x, y[:-1], seed=0), "a signal of one cell less than the embedding")
     _refused(lambda: score.estimate(x, np.zeros_like(y), seed=0), "a signal that is the same for every cell")
+
+
+def _at_once(score: Any, view: View, signals: list[NDArray[Any]]) -> None:
+    """Check ``many`` on several embeddings, one of them of NaN, against one by one."""
+    together = getattr(score, "together", None)
+    assert isinstance(together, int) and together >= 1, f"together = {together!r}; many needs a whole number, 1 or more"
+    x, blind = _embeddings(view)
+    probes = [_Probe.of(view, each, y) for y in signals for each in (x, np.full_like(x, np.nan), blind)]
+    found = score.many(iter(probes), seed=0)
+    assert len(found) == len(probes), f"many gave {len(found)} answers for {len(probes)} probes"
+    for one, probe in zip(found, probes, strict=True):
+        if not np.isfinite(probe.embedding).all():
+            assert isinstance(one, ScoreError), "many: an embedding of NaN among others was not refused in its place"
+            continue
+        assert not isinstance(one, Exception), f"many: one that was to fail took another with it: {one}"
+        alone = score(probe, seed=0)
+        assert one.keys() == alone.keys(), f"many gives {sorted(one)}, and one alone {sorted(alone)}"
+        for name, estimate in one.items():
+            check_estimate(estimate)
+            same = math.isclose(estimate.value, alone[name].value, abs_tol=0.01)
+            assert same, f"many: {name} is {estimate.value} among others, and {alone[name].value} alone"
+    assert score.many(iter(()), seed=0) == [], "many of nothing is not []"
 
 
 def _reads_model(score: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,7 @@ from sclaws.errors import ScoreError
 from sclaws.grid import Run
 from sclaws.protocols import Estimate, Floats, Pairs, Trained, View
 from sclaws.split import refuse_cut_groups
-from sclaws.store import Store
+from sclaws.store import DiskError, Store
 from sclaws.trial import data
 
 
@@ -67,6 +67,20 @@ def estimates(run: Run, store: Store, trained: Trained | None) -> Mapping[str, E
     score = run.score.build()
     _refuse_cut_groups(run, score, f"score {run.score.label}")
     found: Mapping[str, Estimate] = score(TestCells(run, store, trained), seed=run.trial.seed("score"))
+    return found
+
+
+def estimates_together(runs: Sequence[Run], store: Store) -> list[Mapping[str, Estimate] | Exception]:
+    """Return what the ``many`` of the score of all these runs, which have one seed, gives for each, in order."""
+    score: Any = runs[0].score.build()
+    for run in runs:
+        _refuse_cut_groups(run, score, f"score {run.score.label}")
+    probes = (TestCells(run, store, None) for run in runs)  # one by one: what is read of each goes when it is done with
+    found: list[Mapping[str, Estimate] | Exception] = list(score.many(probes, seed=runs[0].trial.seed("score")))
+    if len(found) != len(runs):
+        raise ScoreError(f"{runs[0].score.label}: many returned {len(found)} answers for {len(runs)} probes")
+    if (full := next((one for one in found if isinstance(one, DiskError)), None)) is not None:
+        raise full
     return found
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
-import traceback
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,69 +14,26 @@ import numpy as np
 from sclaws import provenance
 from sclaws.errors import ModelError
 from sclaws.grid import Run, Trial
-from sclaws.protocols import Failure, Floats, Trained, View
+from sclaws.protocols import Floats, Trained, View
 from sclaws.store import DiskError, Store
-from sclaws.trial import data, fitting, learning, scoring
+from sclaws.trial import data, fitting, learning, measuring
 from sclaws.trial.fitting import Fitted, Settings
-
-_USED: set[str] = set()  # models and scores that this process has used
-_WARM: set[str] = set()  # and those of them that it had used before: trials trained together share what loading took
-
-
-@dataclass(frozen=True)
-class Item:
-    """What a worker is handed: a bundle of trials with the runs of each, and where results go."""
-
-    bundle: str
-    work: tuple[tuple[Trial, tuple[Run, ...]], ...]
-    folder: str
-    settings: Settings = field(default_factory=Settings)
-    until: float = math.inf  # seconds since the epoch: no trial is begun after it
-
-
-@dataclass
-class Done:
-    """What became of an item: keys trained, scored and failed, of trials that somebody else is working on, and of those
-    that were not begun because the time was up.
-
-    ``spent``: seconds of a trial's training, or of a run's score, by key; ``cold``: those among them that their process
-    did for the first time, libraries and data to be loaded. ``seconds``: of the whole item.
-    """
-
-    trained: list[str] = field(default_factory=list)
-    scored: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    busy: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    spent: dict[str, float] = field(default_factory=dict)
-    cold: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def add(self, other: Done) -> None:
-        """Take in what became of another item."""
-        for name in ("trained", "scored", "failed", "busy", "left", "cold"):
-            getattr(self, name).extend(getattr(other, name))
-        self.spent |= other.spent
-        self.seconds += other.seconds
-
-    def took(self, key: str, kind: str, seconds: float) -> dict[str, Any]:
-        """Take note of the seconds of a trial or run of a kind, and return them as they stand in its provenance."""
-        self.spent[key] = seconds
-        _USED.add(kind)
-        if first := kind not in _WARM:
-            self.cold.append(key)
-        return {"seconds": seconds} | ({"cold": True} if first else {})
+from sclaws.trial.items import Done, Item, failure, settled
+from sclaws.trial.measuring import needs_model
 
 
 def work(item: Item) -> Done:
     """Do what is missing of an item. Every result is stored as soon as it exists; running again does only the rest.
 
     Each trial is leased while it is worked on: what another process, or array job, is doing is left to it. Trials of a
-    model that has ``fit_many`` are trained together, then embedded and stored one by one, and only then scored. When
-    the item's time is up, what was begun is finished and nothing else is begun.
+    model that has ``fit_many`` are trained together, then embedded and stored one by one, and only then scored. Runs
+    that their score measures at once wait until every trial of the item is stored, and are leased anew. When the item's
+    time is up, what was begun is finished and nothing else is begun.
     """
     started = time.perf_counter()
     store, done = Store.open(Path(item.folder), new=False), Done()
+    batches = measuring.batches(item, store)
+    later = {run.key for batch in batches for run in batch}
     for group in _groups(item):
         if time.time() >= item.until:
             done.left += [trial.key for trial, _ in group]
@@ -88,8 +43,10 @@ def work(item: Item) -> Done:
             done.busy += [each[0].key for each in group if each not in mine]
             made = _together(mine, store, item.settings, done)
             for trial, wanted in mine:
-                _one(trial, wanted, store, item.settings, done, made.pop(trial.key, None))
-        _WARM.update(_USED)
+                _one(trial, wanted, store, item.settings, done, made.pop(trial.key, None), later)
+        settled()
+    for batch in batches:
+        measuring.score_batch(batch, item, store, done)
     done.seconds = time.perf_counter() - started
     return done
 
@@ -136,8 +93,9 @@ def _missing(wanted: Iterable[Run], store: Store) -> list[Run]:
 
 
 def _one(
-    trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done, made: Trained | Exception | None
-) -> None:
+    trial: Trial, wanted: Iterable[Run], store: Store, settings: Settings, done: Done,
+    made: Trained | Exception | None, later: Container[str],
+) -> None:  # fmt: skip
     missing = _missing(wanted, store)
     if made is None and not missing and store.has_trial(trial.key):
         return
@@ -146,8 +104,8 @@ def _one(
             raise made
         trained = _model(trial, wanted, missing, store, settings, done) if made is None else made
         for run in missing:
-            if run.key not in done.failed and store.run(run.key) is None:
-                _score(run, store, trained, done)
+            if run.key not in done.failed and run.key not in later and store.run(run.key) is None:
+                measuring.score(run, store, trained, done)
         store.drop_weights(trial.key)
         store.forget_failure(trial.key)
     except DiskError:
@@ -162,11 +120,6 @@ def must_train(trial: Trial, missing: Iterable[Run], store: Store) -> bool:
     if not store.has_trial(trial.key):
         return True
     return _must_ask(trial, missing, store) and not store.has_weights(trial.key)
-
-
-def needs_model(run: Run) -> bool:
-    """Return whether the score reads the model itself and not its embedding alone."""
-    return run.needs.startswith("model")
 
 
 def _must_ask(trial: Trial, missing: Iterable[Run], store: Store) -> bool:
@@ -211,7 +164,7 @@ def _train(
     asking = [run for run in wanted if needs_model(run) and store.run(run.key) is None]
     if not _comes_back(trial, trained):  # then these runs need the model that is in memory now
         for run in asking:
-            _score(run, store, trained, done)
+            measuring.score(run, store, trained, done)
         asking = []
     measured = fitted.side.measured | {
         name: float(value)
@@ -255,22 +208,3 @@ def embedding(trained: Trained, view: View, label: str) -> Floats:
         bad = int((~np.isfinite(values).all(axis=1)).sum())
         raise ModelError(f"{label}: the embedding of {bad} of {view.n_obs} cells is not finite; training diverged?")
     return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _score(run: Run, store: Store, trained: Trained | None, done: Done) -> None:
-    started = time.perf_counter()
-    try:
-        record = scoring.record(run, scoring.estimates(run, store, trained))
-        took = done.took(run.key, run.score.use, time.perf_counter() - started)
-        store.put_run(run.key, record | {"provenance": provenance.here() | took})
-        done.scored.append(run.key)
-    except DiskError:
-        raise
-    except Exception as error:  # a score that cannot be had is told beside the ones that can
-        store.put_failure(run.key, asdict(failure(error)))
-        done.failed.append(run.key)
-
-
-def failure(error: Exception) -> Failure:
-    """Return an exception as a record: the last line for the reader, the traceback for whoever mends it."""
-    return Failure(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
