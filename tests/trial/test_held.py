@@ -87,7 +87,7 @@ def work(store: Store, of: list[grid.Run], keep: tuple[str, ...] = ("embeddings"
 
 def interrupted(store: Store, of: list[grid.Run], score: str = "heldout-loss", **settings: object) -> None:
     """Do the runs, and stop in the first of a score: as with a kill, no result of it is stored."""
-    real = training._score
+    real = training.measuring.score
 
     def killed(run: grid.Run, *rest: object) -> None:
         if run.score.use == score:
@@ -95,7 +95,7 @@ def interrupted(store: Store, of: list[grid.Run], score: str = "heldout-loss", *
         real(run, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_score", killed)
+        patch.setattr(training.measuring, "score", killed)
         with pytest.raises(KeyboardInterrupt):
             work(store, of, **settings)
 
