@@ -54,15 +54,19 @@ class Stage:
             np.save(SimpleNamespace(write=file.write), values, allow_pickle=False)
 
 
-def seal(stage: Stage, scratch: Path) -> None:
-    """Sync all files of a stage to the disk, then write its marker: from here on a rename makes it a trial."""
+def seal(stage: Stage, scratch: Path, *, sync: bool = True) -> None:
+    """Sync all files of a stage to the disk, then write its marker: from here on a rename makes it a trial.
+
+    Weights that are held for some seconds are not synced: what a power cut damages of them, their checksums tell.
+    """
     files = {}
     if stage.held:
-        seal(stage.held, scratch)
+        seal(stage.held, scratch, sync=False)
     for path in sorted(stage.folder.rglob("*")):
         if path.relative_to(stage.folder).parts[0] == HELD:
             continue
-        documents.sync(path)
+        if sync:
+            documents.sync(path)
         if path.is_file():
             files[path.relative_to(stage.folder).as_posix()] = [path.stat().st_size, keys.file_digest(path)]
     write_marker(stage.folder, {"record": stage.record, "files": files}, scratch)

@@ -41,7 +41,7 @@ def batches(item: Item, store: Store) -> list[list[Run]]:
     """
     alike: dict[object, list[Run]] = {}
     for run in (run for _, wanted in item.work for run in wanted):
-        if store.run(run.key) is None and _most(run) > 1:
+        if _most(run) > 1 and store.run(run.key) is None:
             alike.setdefault((run.score, run.trial.seed("score")), []).append(run)
     found = []
     for runs in alike.values():
