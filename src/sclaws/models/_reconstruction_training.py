@@ -25,7 +25,7 @@ from sclaws.protocols import Context, Ids, Ints, Job
 
 _STREAMED = 16  # models whose cells stay on disk, each of which keeps three pools: 100 MB
 _VALIDATION = 1000  # cells at most that decide when to stop
-_TOGETHER = {"cpu": 2**22, "cuda": 2**28}  # numbers in the states of one batch of all models trained together
+_TOGETHER = {"cpu": 2**21, "cuda": 2**28}  # numbers in the states of one batch; on a CPU more was slower
 
 
 @dataclass(frozen=True)
