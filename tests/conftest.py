@@ -10,6 +10,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
+from sclaws.datasets.simulated_tissue import SimulatedTissue
+from sclaws.ingest import ingest
+
 ROOT = Path(__file__).parents[1]
 
 # The same examples every time: a test that fails now and then tells nothing about the change at hand.
@@ -43,3 +46,13 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder ../shared with real data and published tables beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus on disk of 900 cells of four types (``obs["type"]``) and 50 genes, beside the file it is made of."""
+    home = tmp_path_factory.mktemp("tissue")
+    SimulatedTissue(n_cells=900, n_genes=50, depth=200).load().write_h5ad(home / "tissue.h5ad")
+    (home / "recipe.toml").write_text('[[file]]\npath = "tissue.h5ad"\ncolumns = { type = "cell_type" }\n')
+    ingest(home / "recipe.toml", home / "tissue.zarr")
+    return home / "tissue.zarr"

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from sclaws import Study, addresses
-from sclaws.datasets.simulated_tissue import SimulatedTissue
 from sclaws.errors import DataError, PluginError
-from sclaws.ingest import ingest
 from sclaws.plugins import Spec
 from sclaws.stored import Stored
 
@@ -52,12 +50,8 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("tissue")
-    SimulatedTissue(n_cells=600, n_genes=50, depth=200).load().write_h5ad(home / "tissue.h5ad")
-    (home / "recipe.toml").write_text('[[file]]\npath = "tissue.h5ad"\ncolumns = { type = "cell_type" }\n')
-    ingest(home / "recipe.toml", home / "tissue.zarr")
-    return home
+def home(corpus: Path) -> Path:
+    return corpus.parent
 
 
 @pytest.fixture(scope="module")

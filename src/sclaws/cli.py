@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import cyclopts
 from cyclopts import App, Parameter
 
 from sclaws import cli_tables, interrupts
@@ -301,4 +300,4 @@ def _left(study: Study, result: Result) -> int:
     return 3 if result.done.left else 0
 
 
-__all__ = ["app", "cyclopts", "main"]
+__all__ = ["app", "main"]

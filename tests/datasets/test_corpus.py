@@ -6,22 +6,16 @@ import pandas as pd
 import pytest
 
 from sclaws.datasets.corpus import Corpus
-from sclaws.datasets.simulated_tissue import SimulatedTissue
 from sclaws.errors import DataError, PluginError
-from sclaws.ingest import ingest
 from sclaws.plugins import Spec
 from sclaws.study import Study
 
 COUNTED = ["n_cells", "umis_per_cell", "n_genes"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("tissue")
-    SimulatedTissue(n_cells=600, n_genes=60, depth=300).load().write_h5ad(home / "tissue.h5ad")
-    (home / "recipe.toml").write_text('[[file]]\npath = "tissue.h5ad"\ncolumns = { type = "cell_type" }\n')
-    ingest(home / "recipe.toml", home / "tissue.zarr")
-    return home / "tissue.zarr"
+@pytest.fixture
+def folder(corpus: Path) -> Path:
+    return corpus
 
 
 def table(folder: Path, out: Path, in_memory_gb: float) -> pd.DataFrame:

@@ -87,6 +87,17 @@ def test_all_curves_are_drawn_on_one(table, fits):
     assert spec["layer"]
 
 
+def test_a_flat_curve_has_no_scale_to_be_laid_onto_others_by(table):
+    flat = pd.DataFrame({"model": "mean", "umi": X, "mi": 0.001 * np.resize([1.0, -1.0, -1.0, 1.0], len(X))})
+    three = Table(pd.concat([table.frame, flat], ignore_index=True))
+    found = fit(three, Noise(), x="umi", y="mi", by="model")
+    assert [one.curve["model"] for one in found if one.verdict.startswith("flat")] == ["mean"]
+    (panel,) = reading.panels(three, found, {})
+    order = [one.curve["model"] for one in found]
+    assert {order[curve] for curve, *_ in panel.scaled} == set(MODELS)
+    assert len(panel.scaled) == len(panel.universal) == len(table.frame)
+
+
 def test_one_curve_is_not_laid_onto_itself(table):
     one = table.where(table.frame["model"] == "pca")
     (panel,) = reading.panels(one, fit(one, Noise(), x="umi", y="mi", by="model"), {})

@@ -174,10 +174,11 @@ class Group:
     def _scaled(self) -> Iterator[tuple[Scaled, ...]]:
         """Yield every fitted point rescaled, as it is and on the universal curve of the law.
 
-        With one input, the curves of a panel are its fits in their order.
+        With one input, the curves of a panel are its fits in their order. A flat one has no scale of its own: rescaled,
+        its points would lie anywhere.
         """
-        several = self.fits if len(self.fits) > 1 else []
-        found = [(number, Fits((one,)).collapse()) for number, one in enumerate(several)]
+        bent = [(number, one) for number, one in enumerate(self.fits) if not one.verdict.startswith("flat")]
+        found = [(number, Fits((one,)).collapse()) for number, one in (bent if len(bent) > 1 else [])]
         for column in ("y_scaled", "predicted_scaled"):
             rows = [(n, *row) for n, f in found for row in zip(f["x_scaled"], f[column], f["held_out"], strict=True)]
             yield tuple(

@@ -118,7 +118,9 @@ def _universal(panel: Panel, index: int) -> Html | None:
     if not universal.drawable(panel):
         return None
     head = tag(
-        "h4", "All curves on one", tag("span", f" {panel.law} law, each rescaled by its own fit", cls="soft small")
+        "h4",
+        "All curves on one",
+        tag("span", f" {panel.law} law, each that is not flat rescaled by its own fit", cls="soft small"),
     )
     return tag("div", head, tag("div", id=f"chart-{index}-scaled", cls="chart"))
 
